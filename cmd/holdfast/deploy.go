@@ -1,0 +1,69 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"holdfast/cmd/internal/pair"
+	"holdfast/internal/ui"
+)
+
+func newDeploy(g *globals) *cobra.Command {
+	var yes, noVerify bool
+	var health time.Duration
+	v := &verification{globals: g}
+	cmd := &cobra.Command{
+		Use:   "deploy",
+		Short: "Converge both servers, start the release, apply migrations, verify",
+		Long: `Deploy makes both servers what the environment folder declares: it provisions
+and hardens them, uploads the release, brings images, applies migrations behind
+the row-level-security gate, starts the stacks and waits until they are healthy,
+and then verifies what really runs against the baseline.
+
+It does only what differs: a second run says "nothing to change". A run that was
+interrupted is continued by the next one.`,
+		Example: `  holdfast deploy -C production
+  holdfast deploy -C production --yes --accept-new-host-keys   # unattended, first run
+  holdfast deploy -C production --no-verify`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			p, err := g.openWith(func(o *pair.Options) { o.HealthTimeout = health })
+			if err != nil {
+				return err
+			}
+			defer p.Close()
+			plan, err := p.Deploy(ctx, func(plan *pair.Plan) error {
+				g.ui.Progress("", "%d changes: %s", plan.Count(), plan.Summary())
+				if yes || !ui.IsTerminal(cmd.InOrStdin()) {
+					return nil
+				}
+				plan.Print(g.ui)
+				if !g.ui.Confirm("Do it?") {
+					return ui.Hint(errors.New("not confirmed; nothing was changed"), "answer y, or pass --yes")
+				}
+				return nil
+			})
+			if err != nil {
+				return fmt.Errorf("deploy %s: %w", p.Env.Environment, err)
+			}
+			if plan.Empty() {
+				g.ui.Printf("nothing to change\n")
+			} else {
+				g.ui.Printf("done: %s; release %s runs\n", plan.Summary(), plan.Release)
+			}
+			if noVerify {
+				return nil
+			}
+			return v.run(ctx, p)
+		},
+	}
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "don't ask before the first change")
+	cmd.Flags().BoolVar(&noVerify, "no-verify", false, "don't verify afterwards")
+	cmd.Flags().DurationVar(&health, "health-timeout", 5*time.Minute, "how long one stack may take to become healthy")
+	v.flags(cmd)
+	return cmd
+}

@@ -1,0 +1,193 @@
+package pair
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"holdfast/provision"
+	"holdfast/stacks"
+)
+
+// Plan connects to both servers, observes them in one batch each and compares
+// them with the environment folder. Nothing is changed.
+func (p *Pair) Plan(ctx context.Context) (*Plan, error) {
+	return p.plan(ctx, false)
+}
+
+// plan observes, under both servers' locks when locked, and compares.
+func (p *Pair) plan(ctx context.Context, locked bool) (*Plan, error) {
+	err := p.each(ctx, func(ctx context.Context, s *Server) error {
+		if err := s.connect(ctx); err != nil {
+			return err
+		}
+		return s.observe(ctx, locked)
+	})
+	if err != nil {
+		return nil, err
+	}
+	plan := &Plan{Environment: p.Env.Environment, Release: p.Release.ID}
+	for _, s := range p.Servers() {
+		s.provisioning = provision.Diff(p.desired(s), s.Facts)
+		part := ServerPlan{Role: s.Role, Address: s.Address(), Changes: []Change{}, Notes: s.provisioning.Notes}
+		for _, c := range s.provisioning.Changes {
+			part.Changes = append(part.Changes, Change{ID: c.ID, Concern: c.Concern, Summary: c.Summary, Why: c.Why, Diff: c.Diff})
+		}
+		if s == p.Production {
+			if err := p.planStacks(ctx, &part); err != nil {
+				return nil, err
+			}
+		}
+		plan.Servers = append(plan.Servers, part)
+	}
+	return plan, nil
+}
+
+// planStacks adds what the release and the migrations would change.
+func (p *Pair) planStacks(ctx context.Context, part *ServerPlan) error {
+	s := p.Production
+	var old map[string][]byte
+	if s.State.Current != "" && (s.State.Current != p.Release.ID || len(s.State.Altered) > 0) {
+		var err error
+		if old, err = stacks.Fetch(ctx, s, s.State.Current); err != nil {
+			return err
+		}
+	}
+	p.steps = stacks.Diff(p.Release, s.State, old, p.Env.Delivery)
+	pending, err := p.pendingMigrations()
+	if err != nil {
+		return err
+	}
+	for _, step := range p.steps {
+		part.Changes = append(part.Changes, Change{ID: step.ID, Concern: step.Concern, Summary: step.Summary, Why: step.Why, Diff: step.Diff})
+	}
+	for _, m := range pending {
+		part.Changes = append(part.Changes, Change{ID: "migration:" + m, Concern: "migrations", Summary: "apply " + m, Why: "not in the database's history"})
+	}
+	return nil
+}
+
+// Deploy converges both servers and reports what was done through progress
+// lines. It returns the plan it carried out; an empty plan is a run that had
+// nothing to change. confirm is asked before the first change.
+func (p *Pair) Deploy(ctx context.Context, confirm func(*Plan) error) (*Plan, error) {
+	plan, err := p.plan(ctx, true)
+	if err != nil || plan.Empty() {
+		return plan, err
+	}
+	if err := confirm(plan); err != nil {
+		return plan, err
+	}
+	err = p.each(ctx, p.provision)
+	if err == nil {
+		err = p.release(ctx)
+		if err != nil {
+			err = fmt.Errorf("%s (%s): %w", p.Production.Role, p.Production.Address(), err)
+		}
+	}
+	return plan, errors.Join(err, p.journal(ctx, plan, err))
+}
+
+// provision applies the changes of one server.
+func (p *Pair) provision(ctx context.Context, s *Server) error {
+	if len(s.provisioning.Changes) == 0 {
+		return nil
+	}
+	return provision.Apply(ctx, s, s.provisioning, func(e provision.Event) {
+		p.ui.Progress(s.Role, "%s", e)
+	})
+}
+
+// release brings the release up on the production server.
+func (p *Pair) release(ctx context.Context) error {
+	s := p.Production
+	pending, err := p.pendingMigrations()
+	if err != nil || len(p.steps) == 0 && len(pending) == 0 {
+		return err
+	}
+	tell := func(line string) { p.ui.Progress(s.Role, "%s", line) }
+	launch := stacks.Launch{Host: s, Release: p.Release, Timeout: p.options.HealthTimeout, Progress: tell}
+
+	if len(stacks.Subjects(p.steps, stacks.UploadStep)) > 0 {
+		tell("upload release " + p.Release.ID)
+		if err := stacks.Upload(ctx, s, p.Release); err != nil {
+			return err
+		}
+	}
+	if err := p.deliver(ctx, tell); err != nil {
+		return err
+	}
+	if err := launch.Networks(ctx); err != nil {
+		return err
+	}
+	if err := p.start(ctx, launch, tell); err != nil {
+		return p.goBack(ctx, launch, err)
+	}
+	for _, name := range stacks.Subjects(p.steps, stacks.StopStep) {
+		tell("stop stack " + name)
+		if err := launch.Stop(ctx, name); err != nil {
+			return err
+		}
+	}
+	return launch.Point(ctx)
+}
+
+// deliver brings the missing images to the server's engine.
+func (p *Pair) deliver(ctx context.Context, tell func(string)) error {
+	var ship, pull []string
+	for _, ref := range stacks.Subjects(p.steps, stacks.ImageStep) {
+		if stacks.Shipped(ref, p.Env.Delivery) {
+			ship = append(ship, ref)
+		} else {
+			pull = append(pull, ref)
+		}
+	}
+	if len(ship) > 0 {
+		tell(fmt.Sprintf("ship %d images over the SSH connection", len(ship)))
+		var next int64 = 64 << 20
+		err := stacks.Ship(ctx, p.Production, ship, saveImages, func(n int64) {
+			if n >= next {
+				tell(fmt.Sprintf("shipped %d MB", n>>20))
+				next = n + 64<<20
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return stacks.Pull(ctx, p.Production, pull, tell)
+}
+
+// start brings the projects up in order. The database comes first and is
+// migrated before anything that uses it is recreated.
+func (p *Pair) start(ctx context.Context, launch stacks.Launch, tell func(string)) error {
+	for _, project := range p.Release.Projects {
+		if project.Name == "supabase" {
+			tell("start the database")
+			if err := launch.Start(ctx, project, "db"); err != nil {
+				return err
+			}
+			if err := p.migrate(ctx, tell); err != nil {
+				return err
+			}
+		}
+		tell("start stack " + project.Name)
+		if err := launch.Start(ctx, project); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// goBack starts the former release again after cause, when there is one.
+func (p *Pair) goBack(ctx context.Context, launch stacks.Launch, cause error) error {
+	former := p.Production.State.Current
+	if former == "" || former == p.Release.ID || ctx.Err() != nil {
+		return cause
+	}
+	p.ui.Progress("production", "go back to release %s", former)
+	if err := launch.GoBack(ctx, former); err != nil {
+		return errors.Join(cause, err)
+	}
+	return fmt.Errorf("%w\n(release %s runs again; migrations that were applied stay)", cause, former)
+}

@@ -1,0 +1,102 @@
+package pair
+
+import (
+	"fmt"
+	"strings"
+
+	"holdfast/internal/ui"
+)
+
+// A Plan is everything that differs between an environment folder and its two
+// servers, in the order in which it would be done.
+type Plan struct {
+	Environment string       `json:"environment"`
+	Release     string       `json:"release"` // the release the folder renders to
+	Servers     []ServerPlan `json:"servers"`
+}
+
+// A ServerPlan is what would change on one server.
+type ServerPlan struct {
+	Role    string   `json:"role"`
+	Address string   `json:"address"`
+	Changes []Change `json:"changes"`
+	// Notes are things worth knowing that are no changes: a reverted guard, a
+	// pending reboot.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// A Change is one line of the plan.
+type Change struct {
+	ID      string `json:"id"`
+	Concern string `json:"concern"`
+	Summary string `json:"summary"`
+	Why     string `json:"why,omitempty"`
+	Diff    string `json:"diff,omitempty"` // unified, secrets masked
+}
+
+// Empty reports whether there is nothing to do.
+func (p *Plan) Empty() bool { return p.Count() == 0 }
+
+// Count returns the number of changes on both servers.
+func (p *Plan) Count() int {
+	n := 0
+	for _, s := range p.Servers {
+		n += len(s.Changes)
+	}
+	return n
+}
+
+// Summary says in a few words how much changes where.
+func (p *Plan) Summary() string {
+	var parts []string
+	for _, s := range p.Servers {
+		parts = append(parts, fmt.Sprintf("%s %d", s.Role, len(s.Changes)))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Print writes the plan for people, grouped by server and concern.
+func (p *Plan) Print(u *ui.UI) {
+	var b strings.Builder
+	for _, s := range p.Servers {
+		fmt.Fprintf(&b, "%s %s\n", u.Style(ui.Bold, s.Role), u.Style(ui.Dim, "("+s.Address+")"))
+		for _, note := range s.Notes {
+			fmt.Fprintf(&b, "  %s %s\n", u.Style(ui.Yellow, "note:"), ui.Plain(note))
+		}
+		if len(s.Changes) == 0 {
+			b.WriteString("  nothing to change\n\n")
+			continue
+		}
+		concern := ""
+		for _, c := range s.Changes {
+			if c.Concern != concern {
+				concern = c.Concern
+				fmt.Fprintf(&b, "  %s\n", u.Style(ui.Cyan, concern))
+			}
+			fmt.Fprintf(&b, "    %s %s %s\n", u.Style(ui.Green, "+"), ui.Plain(c.Summary), u.Style(ui.Dim, c.ID))
+			if c.Why != "" {
+				fmt.Fprintf(&b, "      %s\n", u.Style(ui.Dim, "why: "+ui.Plain(c.Why)))
+			}
+			if c.Diff != "" {
+				b.WriteString(indent(u.Diff(ui.Plain(c.Diff)), "      "))
+			}
+		}
+		b.WriteString("\n")
+	}
+	if p.Empty() {
+		b.WriteString("nothing to change\n")
+	} else {
+		fmt.Fprintf(&b, "%d to change; `holdfast deploy` does it\n", p.Count())
+	}
+	u.Printf("%s", b.String())
+}
+
+func indent(text, by string) string {
+	var b strings.Builder
+	for _, line := range strings.SplitAfter(strings.TrimRight(text, "\n")+"\n", "\n") {
+		if line != "" {
+			b.WriteString(by + line)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,204 @@
+package pair
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"holdfast/internal/environment"
+	"holdfast/internal/probe"
+	"holdfast/internal/ui"
+	"holdfast/provision"
+	"holdfast/provision/transport"
+	"holdfast/stacks"
+)
+
+// A Server is one of the pair.
+type Server struct {
+	Role string
+	Spec environment.Server
+
+	Facts provision.Facts
+	State stacks.State // production only
+
+	pair      *Pair
+	operators []string // authorized_keys lines
+
+	mu     sync.Mutex
+	conn   *transport.Conn   // the one in use
+	former []*transport.Conn // kept open: the lock's channel lives on the first
+	lock   *transport.Held
+}
+
+func newServer(p *Pair, role string, spec environment.Server, operators []string) *Server {
+	return &Server{Role: role, Spec: spec, pair: p, operators: operators}
+}
+
+// Address is how the environment folder names the server.
+func (s *Server) Address() string { return s.Spec.Address }
+
+// connect logs in as the deploy user, or, on first contact, as the user the
+// provider set up.
+func (s *Server) connect(ctx context.Context) error {
+	users := []string{s.pair.Env.Access.User}
+	if s.Spec.User != users[0] {
+		users = append(users, s.Spec.User)
+	}
+	var errs []error
+	for _, user := range users {
+		conn, err := s.dial(ctx, user)
+		if err == nil {
+			s.conn = conn
+			return nil
+		}
+		errs = append(errs, err)
+		if !errors.Is(err, transport.ErrAuth) {
+			return err
+		}
+	}
+	// Both were refused; the provider's user is the one that should have worked
+	// on a new server, the deploy user on a known one. Say both.
+	return errors.Join(errs...)
+}
+
+func (s *Server) dial(ctx context.Context, user string) (*transport.Conn, error) {
+	known := []string{s.pair.Env.KnownHostsPath()}
+	if home, err := os.UserHomeDir(); err == nil {
+		known = append(known, filepath.Join(home, ".ssh", "known_hosts"))
+	}
+	target := transport.Target{
+		Name: s.Role, Address: s.Spec.Address, Port: s.Spec.Port, User: user,
+		HostKey: s.Spec.HostKey, Identity: s.Spec.Identity, KnownHosts: known,
+	}
+	options := transport.Options{
+		Timeout:          s.pair.options.ConnectTimeout,
+		AcceptNewHostKey: s.pair.acceptHostKey,
+		Passphrase:       askPassphrase,
+		SudoPassword:     s.pair.sudoPassword(s.Role),
+		Dial:             s.pair.options.Dial,
+	}
+	return transport.Dial(ctx, target, options)
+}
+
+// Reconnect opens a new connection as the deploy user and proves that it can
+// become root under the rules that are in force now. The new connection is
+// used from then on; the old one stays open, because the lock lives on it.
+func (s *Server) Reconnect(ctx context.Context) error {
+	conn, err := s.dial(ctx, s.pair.Env.Access.User)
+	if err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	if err := conn.Run(ctx, transport.Command{Script: "id -u", Sudo: true, Stdout: &out}); err != nil {
+		conn.Close()
+		return err
+	}
+	if strings.TrimSpace(out.String()) != "0" {
+		conn.Close()
+		return fmt.Errorf("%w: sudo answered with user id %s", transport.ErrSudo, strings.TrimSpace(out.String()))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.former = append(s.former, s.conn)
+	s.conn = conn
+	return nil
+}
+
+// Run runs a script as root.
+func (s *Server) Run(ctx context.Context, script string, stdin io.Reader, stdout, stderr io.Writer) error {
+	s.mu.Lock()
+	conn := s.conn
+	s.mu.Unlock()
+	if s.pair.ui.Verbose {
+		first, _, more := strings.Cut(strings.TrimSpace(script), "\n")
+		if more {
+			first += " …"
+		}
+		s.pair.ui.Progress(s.Role, "# %s", first)
+	}
+	return conn.Run(ctx, transport.Command{Script: script, Sudo: true, Stdin: stdin, Stdout: stdout, Stderr: stderr})
+}
+
+// Dial connects to an address as seen from the server.
+func (s *Server) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	s.mu.Lock()
+	conn := s.conn
+	s.mu.Unlock()
+	return conn.DialContext(ctx, network, addr)
+}
+
+// observe runs all probes as one batch and reads the answers. With a lock the
+// batch runs in the channel that holds it: one channel, not two.
+func (s *Server) observe(ctx context.Context, locked bool) error {
+	probes := provision.Probes(s.pair.desired(s))
+	if s.Role == "production" {
+		probes = append(probes, stacks.Probes()...)
+	}
+	nonce := probe.Nonce()
+	script := probe.Script(nonce, probes)
+	var stdout, stderr bytes.Buffer
+	var err error
+	if locked {
+		err = s.hold(ctx, script, nonce, &stdout, &stderr)
+	} else {
+		err = s.Run(ctx, script, nil, &stdout, &stderr)
+	}
+	if err != nil {
+		return fmt.Errorf("observe: %w", err)
+	}
+	outputs, err := probe.Parse(nonce, stdout.Bytes(), stderr.Bytes())
+	if err != nil {
+		return err
+	}
+	if s.Facts, err = provision.ParseFacts(s.Role, outputs); err != nil {
+		return err
+	}
+	if s.Role == "production" {
+		s.State, err = stacks.ParseState(outputs)
+	}
+	return err
+}
+
+func (s *Server) close() {
+	if s.lock != nil {
+		s.lock.Release()
+	}
+	for _, c := range append(s.former, s.conn) {
+		if c != nil {
+			c.Close()
+		}
+	}
+}
+
+// acceptHostKey asks the operator about a server seen for the first time.
+func (p *Pair) acceptHostKey(host, keyType, fingerprint string) bool {
+	if p.options.AcceptNewHostKeys {
+		p.ui.Progress("", "trusting %s: %s %s", host, keyType, fingerprint)
+		return true
+	}
+	return p.ui.Confirm(fmt.Sprintf("%s is not known yet.\nIts %s key is %s\nCompare it with what your provider's console shows. Trust it?", host, keyType, fingerprint))
+}
+
+// sudoPassword returns how the password for sudo is had: from the
+// environment, or from the operator's terminal. It is asked once.
+func (p *Pair) sudoPassword(role string) func() (string, error) {
+	return func() (string, error) {
+		if password, ok := os.LookupEnv("HOLDFAST_SUDO_PASSWORD"); ok {
+			p.ui.Redact([]string{password})
+			return password, nil
+		}
+		return ui.AskSecret("sudo password on " + role + ": ")
+	}
+}
+
+func askPassphrase(keyfile string) ([]byte, error) {
+	answer, err := ui.AskSecret("passphrase of " + keyfile + ": ")
+	return []byte(answer), err
+}

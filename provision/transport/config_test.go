@@ -1,0 +1,144 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/skeema/knownhosts"
+)
+
+func countDials(n *int) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		*n++
+		var d net.Dialer
+		return d.DialContext(ctx, network, addr)
+	}
+}
+
+func TestSSHConfigResolvesAHost(t *testing.T) {
+	config := writeFile(t, filepath.Join(folder(t), "config"), `
+Host web prod-*
+  HostName %h.example.com
+  User ada
+  Port 2222
+  IdentityFile /keys/%r-%h
+  IdentityFile "/keys/with space"
+  IdentitiesOnly yes
+
+Host inner
+  HostName 10.0.0.5
+  ProxyJump ops@outer:2200,middle
+
+Host outer
+  HostName outer.example.com
+  ProxyJump gate
+Host middle
+  ProxyJump never
+Host proxied
+  ProxyCommand nc %h %p
+Host loop
+  ProxyJump loop
+Host *
+  User fallback
+  IdentityAgent none
+`)
+	resolve := func(target Target) ([]hop, error) {
+		t.Helper()
+		return route(target, config)
+	}
+	hops, err := resolve(Target{Address: "web", Name: "production"})
+	want := hop{name: "production", host: "web.example.com", port: 2222, user: "ada", only: true,
+		identities: []string{"/keys/ada-web.example.com", "/keys/with space"}}
+	if err != nil || len(hops) != 1 || !reflect.DeepEqual(hops[0], want) {
+		t.Errorf("got %+v, %v", hops, err)
+	}
+	hops, err = resolve(Target{Address: "web", Port: 22, User: "root", Identity: "/k"})
+	if err != nil || hops[0].port != 22 || hops[0].user != "root" || hops[0].required != "/k" {
+		t.Errorf("what the target says does not win: %+v, %v", hops, err)
+	}
+	hops, err = resolve(Target{Address: "inner"})
+	var chain []string
+	for _, h := range hops {
+		chain = append(chain, h.user+"@"+h.addr())
+	}
+	if got := strings.Join(chain, " "); err != nil || got != "fallback@gate:22 ops@outer.example.com:2200 fallback@middle:22 fallback@10.0.0.5:22" {
+		t.Errorf("the way to inner is %q, %v", got, err)
+	}
+	if _, err = resolve(Target{Address: "proxied"}); err == nil || !strings.Contains(err.Error(), "ProxyJump") {
+		t.Error(err)
+	}
+	if _, err = resolve(Target{Address: "loop"}); err == nil || !strings.Contains(err.Error(), "behind itself") {
+		t.Error(err)
+	}
+	if _, err = route(Target{Address: "x"}, "/no/such/config"); err == nil {
+		t.Error("a named configuration that is missing is not an error")
+	}
+}
+
+func TestAConfigurationBeyondTheParserIsLeftToTheSSHClient(t *testing.T) {
+	config := writeFile(t, filepath.Join(folder(t), "config"), `
+Match host web exec "true"
+  HostName 192.0.2.7
+  Port 2244
+  User ada
+  ProxyJump gate
+Match host other exec "false"
+  HostName wrong.example.com
+Host web
+  IdentityFile /keys/web
+`)
+	hops, err := route(Target{Address: "web"}, config)
+	if err != nil || len(hops) != 2 || hops[1].addr() != "192.0.2.7:2244" || hops[1].user != "ada" || hops[0].host != "gate" {
+		t.Fatalf("%+v, %v", hops, err)
+	}
+	if len(hops[1].identities) != 1 || len(hops[0].identities) != 0 {
+		t.Errorf("identities %v and %v", hops[1].identities, hops[0].identities)
+	}
+	hops, err = route(Target{Address: "other"}, config)
+	if err != nil || hops[0].host != "other" {
+		t.Errorf("%+v, %v", hops, err)
+	}
+}
+
+func TestAServerBehindABastionIsReachedAndEachHopIsChecked(t *testing.T) {
+	bastion, inner := startSSHD(t, []string{"ed25519"}), startSSHD(t, []string{"ed25519"})
+	u := accounts(t)
+	target := inner.target("root")
+	jump := bastion.target(u.none)
+	target.Address, target.Port = "inner", 0
+	config := writeFile(t, filepath.Join(folder(t), "config"), fmt.Sprintf(`
+Host inner
+  HostName 127.0.0.1
+  Port %d
+  ProxyJump gate
+Host gate
+  HostName 127.0.0.1
+  Port %d
+  User %s
+  IdentityFile %s
+`, inner.port, bastion.port, u.none, jump.Identity))
+	target.KnownHosts = []string{writeFile(t, filepath.Join(folder(t), "known_hosts"), bastion.line("ed25519"))}
+	dials := 0
+	c := dial(t, target, Options{Config: config, Dial: countDials(&dials)})
+	if out := mustRun(t, c, Command{Script: "echo $SSH_CONNECTION"}); dials != 1 || !strings.HasSuffix(strings.TrimSpace(out), fmt.Sprint(inner.port)) {
+		t.Errorf("%d dials, ended at %s", dials, out)
+	}
+
+	stranger := target
+	stranger.KnownHosts = nil
+	dialFails(t, stranger, Options{Config: config}, ErrHostKey, `bastion "gate" of production`)
+
+	changed := target
+	changed.KnownHosts = []string{writeFile(t, filepath.Join(folder(t), "known_hosts"),
+		knownhosts.Line([]string{bastion.addr()}, inner.keys["ed25519"].PublicKey())+"\n")}
+	dialFails(t, changed, Options{Config: config}, ErrHostKey, "has changed")
+
+	lost := target
+	lost.Port = freePort(t)
+	dialFails(t, lost, Options{Config: config}, ErrUnreachable, "bastion")
+}

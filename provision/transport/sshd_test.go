@@ -1,0 +1,344 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/pem"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// The tests talk to OpenSSH's own server, started as root on the loopback, and
+// log in as throw-away users of this machine.
+
+const sshdPath = "/usr/sbin/sshd"
+
+// scratch is a folder that the throw-away users can enter, unlike t.TempDir.
+var scratch string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		var err error
+		if scratch, err = os.MkdirTemp("", "transport-"); err != nil {
+			panic(err)
+		}
+		defer os.RemoveAll(scratch)
+		if err := os.Chmod(scratch, 0o755); err != nil {
+			panic(err)
+		}
+		// The operator's own keys, agent and configuration stay out of it.
+		os.Setenv("HOME", filepath.Join(scratch, "nobody"))
+		os.Unsetenv("SSH_AUTH_SOCK")
+		defer removeAccounts()
+		return m.Run()
+	}())
+}
+
+// users are three accounts: free needs no password for sudo, asks needs one,
+// none may not use sudo.
+type users struct{ free, asks, none, password string }
+
+var (
+	accountsOnce  sync.Once
+	accountsValue users
+	accountsError error
+	accountsMade  []string
+)
+
+// accounts creates the throw-away users, which TestMain removes.
+func accounts(t *testing.T) users {
+	t.Helper()
+	accountsOnce.Do(func() {
+		tag := "hft" + strings.ToLower(rand.Text()[:6])
+		u := users{free: tag + "free", asks: tag + "asks", none: tag + "none", password: "Gr8" + rand.Text()}
+		shells := map[string]string{u.free: "/bin/bash", u.asks: "/bin/sh", u.none: "/bin/bash"}
+		for _, name := range []string{u.free, u.asks, u.none} {
+			accountsMade = append(accountsMade, name)
+			cmd := exec.Command("useradd", "--create-home", "--shell", shells[name], name)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				accountsError = fmt.Errorf("useradd: %w: %s", err, out)
+				return
+			}
+			cmd = exec.Command("chpasswd")
+			cmd.Stdin = strings.NewReader(name + ":" + u.password + "\n")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				accountsError = fmt.Errorf("chpasswd: %w: %s", err, out)
+				return
+			}
+		}
+		rules := fmt.Sprintf("%s ALL=(ALL) NOPASSWD: ALL\n%s ALL=(ALL) ALL\nDefaults:%s,%s use_pty\n", u.free, u.asks, u.free, u.asks)
+		accountsError = os.WriteFile(sudoersFile(u), []byte(rules), 0o440)
+		accountsValue = u
+	})
+	if accountsError != nil {
+		t.Fatalf("create throw-away users (the test needs root, passwd and sudo): %v", accountsError)
+	}
+	return accountsValue
+}
+
+func sudoersFile(u users) string { return filepath.Join("/etc/sudoers.d", u.free) }
+
+func removeAccounts() {
+	if len(accountsMade) == 0 {
+		return
+	}
+	os.Remove(sudoersFile(accountsValue))
+	for _, name := range accountsMade {
+		exec.Command("userdel", "--remove", "--force", name).Run()
+	}
+}
+
+// An sshd is one running server.
+type sshd struct {
+	t    *testing.T
+	dir  string
+	port int
+	keys map[string]ssh.Signer // host keys: "ed25519", "ecdsa", "rsa"
+}
+
+// startSSHD starts a server with host keys of all three kinds, or with those
+// of kinds, and further lines of sshd_config.
+func startSSHD(t *testing.T, kinds []string, lines ...string) *sshd {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("only root can start an sshd that lets other users in")
+	}
+	if _, err := os.Stat(sshdPath); err != nil {
+		t.Fatalf("%v: apt-get install openssh-server", err)
+	}
+	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if kinds == nil {
+		kinds = []string{"ed25519", "ecdsa", "rsa"}
+	}
+	s := &sshd{t: t, dir: folder(t), port: freePort(t), keys: map[string]ssh.Signer{}}
+	config := []string{
+		"ListenAddress 127.0.0.1", fmt.Sprintf("Port %d", s.port), "PidFile none", "StrictModes no", "UsePAM no",
+		"PasswordAuthentication no", "KbdInteractiveAuthentication no", "MaxStartups 200", "LogLevel ERROR",
+		"AuthorizedKeysFile " + s.dir + "/keys-%u", "Subsystem sftp internal-sftp",
+	}
+	for _, kind := range kinds {
+		private := newKey(t, kind)
+		file := writeKey(t, filepath.Join(s.dir, "host_"+kind), private)
+		s.keys[kind] = signer(t, private)
+		config = append(config, "HostKey "+file)
+	}
+	config = append(slices.Clone(lines), config...) // the first value counts
+	file := filepath.Join(s.dir, "sshd_config")
+	write := func(lines []string) {
+		if err := os.WriteFile(file, []byte(strings.ReplaceAll(strings.Join(lines, "\n"), "$DIR", s.dir)+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// OpenSSH from 9.8 on bans addresses that fail to log in; older ones don't
+	// know the word.
+	write(append(slices.Clone(config), "PerSourcePenalties no"))
+	if exec.Command(sshdPath, "-t", "-f", file).Run() != nil {
+		write(config)
+	}
+	var log bytes.Buffer
+	cmd := exec.Command(sshdPath, "-D", "-e", "-f", file)
+	cmd.Stderr = &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		if t.Failed() {
+			t.Logf("sshd on port %d said:\n%s", s.port, log.String())
+		}
+	})
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		conn, err := net.Dial("tcp", s.addr())
+		if err == nil {
+			conn.Close()
+			return s
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("sshd does not start: %s", log.String())
+		}
+	}
+}
+
+func (s *sshd) addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
+
+// admit lets public keys log in as user.
+func (s *sshd) admit(user string, keys ...ssh.PublicKey) {
+	s.t.Helper()
+	var b bytes.Buffer
+	for _, k := range keys {
+		b.Write(ssh.MarshalAuthorizedKey(k))
+	}
+	if err := os.WriteFile(filepath.Join(s.dir, "keys-"+user), b.Bytes(), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// target is a login as user with a fresh identity that the server admits and
+// the host key pinned.
+func (s *sshd) target(user string) Target {
+	s.t.Helper()
+	private := newKey(s.t, "ed25519")
+	s.admit(user, signer(s.t, private).PublicKey())
+	target := Target{Name: "production", Address: "127.0.0.1", Port: s.port, User: user,
+		Identity: writeKey(s.t, filepath.Join(folder(s.t), "id"), private)}
+	for _, kind := range []string{"ed25519", "ecdsa", "rsa"} {
+		if k, ok := s.keys[kind]; ok {
+			target.HostKey = ssh.FingerprintSHA256(k.PublicKey())
+			break
+		}
+	}
+	return target
+}
+
+func folder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(scratch, "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func newKey(t *testing.T, kind string) any {
+	t.Helper()
+	var key any
+	var err error
+	switch kind {
+	case "ed25519":
+		_, key, err = ed25519.GenerateKey(rand.Reader)
+	case "ecdsa":
+		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case "rsa":
+		key, err = rsa.GenerateKey(rand.Reader, 2048)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func signer(t *testing.T, private any) ssh.Signer {
+	t.Helper()
+	s, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func writeKey(t *testing.T, file string, private any) string {
+	t.Helper()
+	block, err := ssh.MarshalPrivateKey(private, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, file, string(pem.EncodeToMemory(block)))
+	return file
+}
+
+func writeFile(t *testing.T, file, content string) string {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// dial connects and closes at the end of the test.
+func dial(t *testing.T, target Target, options Options) *Conn {
+	t.Helper()
+	if options.Config == "" {
+		options.Config = "none"
+	}
+	c, err := Dial(t.Context(), target, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// dialFails connects in vain.
+func dialFails(t *testing.T, target Target, options Options, kind error, mentions ...string) error {
+	t.Helper()
+	if options.Config == "" {
+		options.Config = "none"
+	}
+	c, err := Dial(t.Context(), target, options)
+	if err == nil {
+		c.Close()
+		t.Fatal("the connection came about")
+	}
+	wants(t, err, kind, mentions...)
+	return err
+}
+
+// wants checks an error's kind and that its message says what it must.
+func wants(t *testing.T, err, kind error, mentions ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("no error, want %v", kind)
+	}
+	for _, other := range []error{ErrUnreachable, ErrHostKey, ErrAuth, ErrSudo} {
+		if is(err, other) != (other == kind) {
+			t.Errorf("errors.Is(err, %v) is %v for: %v", other, is(err, other), err)
+		}
+	}
+	for _, m := range mentions {
+		if !strings.Contains(err.Error(), m) {
+			t.Errorf("the message lacks %q: %v", m, err)
+		}
+	}
+}
+
+// run runs a script and returns its stdout.
+func run(t *testing.T, c *Conn, command Command) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var out bytes.Buffer
+	command.Stdout = &out
+	err := c.Run(ctx, command)
+	return out.String(), err
+}
+
+func mustRun(t *testing.T, c *Conn, command Command) string {
+	t.Helper()
+	out, err := run(t, c, command)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}

@@ -1,0 +1,138 @@
+// Package migrate brings a Supabase database's schema up to date and lets
+// nothing half-done or unchecked be seen.
+//
+// Folder, file names and history table are the Supabase CLI's, so that both
+// tools can be used on one database: supabase/migrations/<version>_<name>.sql
+// and supabase_migrations.schema_migrations. Unlike the CLI, Up applies all that
+// is pending in one transaction and asks a gate before it commits: a state the
+// gate refuses is never visible to anyone, and leaves nothing behind.
+//
+// Holdfast's own migrations (see Baseline) keep their history apart, in schema
+// holdfast.
+package migrate
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// A File is one migration of the project.
+type File struct {
+	Path    string // as it is shown to people: "supabase/migrations/20260101120000_invoices.sql"
+	Version string // the digits its name starts with
+	Name    string // what follows them, without ".sql"
+	SQL     string
+}
+
+// fileName is the pattern of the Supabase CLI (pkg/migration/file.go).
+var fileName = regexp.MustCompile(`^([0-9]+)_(.*)\.sql$`)
+
+// oldestInit is the version below which the CLI skips a first "_init" file: it
+// was written by early releases and holds the services' own schemas.
+const oldestInit = "20211209000000"
+
+// Read returns the migrations in folder dir of fsys in the order they are
+// applied in: that of their file names. A folder that does not exist holds none.
+// A .sql file whose name the Supabase CLI would skip is an error, because nobody
+// would notice that it is never applied; other files are left out.
+func Read(fsys fs.FS, dir string) ([]File, error) {
+	entries, err := fs.ReadDir(fsys, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read migrations: %w", err)
+	}
+	var files []File
+	for _, entry := range entries { // sorted by name
+		if entry.IsDir() || path.Ext(entry.Name()) != ".sql" {
+			continue
+		}
+		file := File{Path: path.Join(dir, entry.Name())}
+		match := fileName.FindStringSubmatch(entry.Name())
+		if match == nil {
+			return nil, fmt.Errorf("%s would never be applied: its name must be <digits>_<name>.sql, such as 20260131120000_invoices.sql (rename it, or move it elsewhere)", file.Path)
+		}
+		file.Version, file.Name = match[1], match[2]
+		if len(files) == 0 && file.Name == "init" && file.Version < oldestInit {
+			continue
+		}
+		if n := len(files); n > 0 && files[n-1].Version == file.Version {
+			return nil, fmt.Errorf("%s and %s have the same version: give one of them a later one", files[n-1].Path, file.Path)
+		}
+		content, err := fs.ReadFile(fsys, file.Path)
+		if err != nil {
+			return nil, fmt.Errorf("read migrations: %w", err)
+		}
+		if i := badText(content); i >= 0 {
+			line, column := position(string(content), i)
+			return nil, fmt.Errorf("%s:%d:%d: not UTF-8 text: save the file as UTF-8", file.Path, line, column)
+		}
+		// A byte order mark is no SQL; some editors on Windows write one.
+		file.SQL = strings.TrimPrefix(string(content), "\ufeff")
+		files = append(files, file)
+	}
+	return files, nil
+}
+
+// badText returns the offset of the first byte that PostgreSQL would not take
+// as text, or -1.
+func badText(content []byte) int {
+	for i := 0; i < len(content); {
+		r, size := utf8.DecodeRune(content[i:])
+		if r == 0 || r == utf8.RuneError && size == 1 {
+			return i
+		}
+		i += size
+	}
+	return -1
+}
+
+// position turns a byte offset into a line and a column as editors count them:
+// from 1, the column in characters.
+func position(text string, offset int) (line, column int) {
+	before := text[:min(max(offset, 0), len(text))]
+	start := strings.LastIndexByte(before, '\n') + 1
+	return strings.Count(before, "\n") + 1, utf8.RuneCountInString(before[start:]) + 1
+}
+
+// runeOffset returns the byte offset of the n-th character, counted from 1 as
+// PostgreSQL does in error positions.
+func runeOffset(text string, n int) int {
+	for i := range text {
+		if n--; n <= 0 {
+			return i
+		}
+	}
+	return len(text)
+}
+
+// sameText reports whether the statements a database has recorded are those of
+// a file. The CLI and this package cut files at the same semicolons and trim
+// white space and semicolons there, so both are disregarded.
+func sameText(recorded []string, sql string) bool {
+	squeeze := func(s string) string {
+		return strings.Map(func(r rune) rune {
+			if r == ';' || strings.ContainsRune(" \t\r\n\v\f", r) {
+				return -1
+			}
+			return r
+		}, s)
+	}
+	return squeeze(strings.Join(recorded, "")) == squeeze(sql)
+}
+
+// versions returns the versions of files, in their order.
+func versions(files []File) []string {
+	out := make([]string, 0, len(files))
+	for _, f := range files {
+		out = append(out, f.Version)
+	}
+	return slices.Clip(out)
+}

@@ -1,0 +1,157 @@
+package secrets
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// A Problem is something wrong with one secret. Its message never holds the value.
+type Problem struct {
+	Name    string
+	Message string // completes the sentence "NAME …"
+}
+
+func (p Problem) String() string { return p.Name + " " + p.Message }
+
+var charsets = map[Charset]*regexp.Regexp{
+	Alphanumeric: regexp.MustCompile(`^[A-Za-z0-9]*$`),
+	Base64Text:   regexp.MustCompile(`^[A-Za-z0-9+/=]*$`),
+	TokenText:    regexp.MustCompile(`^[A-Za-z0-9_.-]*$`),
+}
+
+// Check returns what is wrong with the secrets that are there, by name: lengths
+// and characters that a service can't take, values that anyone can look up in
+// upstream's examples, one value under two names, and API keys that are expired
+// as of now, of the wrong role, or not signed with JWT_SECRET. What is not there
+// is Missing's matter.
+func Check(set Set, now time.Time) []Problem {
+	var problems []Problem
+	first := map[string]string{}
+	for _, name := range set.Names() {
+		value := set[name]
+		if value == "" {
+			continue
+		}
+		wrong := func(message string, args ...any) {
+			problems = append(problems, Problem{name, fmt.Sprintf(message, args...)})
+		}
+		if where := published(value); where != "" {
+			wrong("has a value that is published in %s: anyone can look it up", where)
+		}
+		rule, known := ruleOf(name)
+		other, twice := first[value]
+		if !twice {
+			first[value] = name
+		}
+		// What two of the user's own services share is the user's matter.
+		if _, otherKnown := ruleOf(other); twice && (known || otherKnown) {
+			wrong("has the same value as %s: each needs its own", other)
+		}
+		if known {
+			rule.check(value, set["JWT_SECRET"], now, wrong)
+		}
+	}
+	return problems
+}
+
+func (r Rule) check(value, jwtSecret string, now time.Time, wrong func(string, ...any)) {
+	switch n := len(value); {
+	case r.Min == r.Max && r.Max > 0 && n != r.Max:
+		wrong("has %d characters and must have exactly %d", n, r.Max)
+	case n < r.Min:
+		wrong("has %d characters and needs at least %d", n, r.Min)
+	case r.Max > 0 && n > r.Max:
+		wrong("has %d characters and may have at most %d", n, r.Max)
+	}
+	if !charsets[r.Charset].MatchString(value) {
+		wrong("may hold %s only: other characters break the addresses and files it is written into", r.Charset)
+	}
+	switch r.Recipe.Form {
+	case Opaque:
+		if !validOpaqueKey(value, r.Recipe.Prefix) {
+			wrong("is no key of the form %s…: its length or its checksum is wrong", r.Recipe.Prefix)
+		}
+	case Token:
+		claims, genuine, ok := readToken(value, jwtSecret)
+		if !ok {
+			wrong("is no JSON Web Token")
+			return
+		}
+		if !genuine {
+			wrong("is not signed with JWT_SECRET: remove it to have it made anew")
+		}
+		if claims.Role != r.Recipe.Role {
+			wrong("is not for the role %s", r.Recipe.Role)
+		}
+		if expires := time.Unix(claims.Expires, 0).UTC(); !expires.After(now) {
+			wrong("expired on %s: remove it to have it made anew", expires.Format(time.DateOnly))
+		}
+	}
+}
+
+// published says where a value is published, or "".
+func published(value string) string {
+	for _, p := range publishedValues {
+		if value == p.value {
+			return p.where
+		}
+	}
+	for _, p := range publishedPrefixes {
+		if strings.HasPrefix(value, p.value) {
+			return p.where
+		}
+	}
+	if claims, _, ok := readToken(value, ""); ok && claims.Issuer == "supabase-demo" {
+		return supabaseExample
+	}
+	return ""
+}
+
+const (
+	supabaseExample = "Supabase's examples"
+	triggerExample  = "Trigger.dev's examples"
+)
+
+type publishedValue struct{ value, where string }
+
+// publishedValues are the values of upstream's .env.example, compose and helm
+// files, past ones included. Trigger.dev itself refuses the five that are
+// marked unless it is told not to.
+var publishedValues = []publishedValue{
+	{"your-super-secret-and-long-postgres-password", supabaseExample},
+	{"your-super-secret-jwt-token-with-at-least-32-characters-long", supabaseExample},
+	{"super-secret-jwt-token-with-at-least-32-characters-long", "the Supabase CLI"},
+	{"this_password_is_insecure_and_should_be_updated", supabaseExample},
+	{"your-32-character-encryption-key", supabaseExample},
+	{"your-encryption-key-32-chars-min", supabaseExample},
+	{"your-super-secret-and-long-logflare-key-public", supabaseExample},
+	{"your-super-secret-and-long-logflare-key-private", supabaseExample},
+	{"625729a08b95bf1b7ff351a663f3a23c", supabaseExample},
+	{"850181e4652dd023b7a98c58ae0d2d34bd487ee0cc3254aed6eda37307425907", supabaseExample},
+	{"secret1234", supabaseExample},
+	{"supabaserealtime", supabaseExample},
+	{"SAMPLE_KEY", "Supabase Studio"},
+	{"your-tenant-id", supabaseExample},
+	{"fake_mail_password", supabaseExample},
+
+	{"managed-secret", triggerExample},                   // refused
+	{"2818143646516f6fffd707b36f334bbb", triggerExample}, // refused
+	{"44da78b7bbb0dfe709cf38931d25dcdd", triggerExample}, // refused
+	{"f686147ab967943ebbe9ed3b496e465a", triggerExample}, // refused
+	{"447c29678f9eaf289e9c4b70d3dd8a7f", triggerExample}, // refused
+	{"ae13021afef0819c3a307ad487071c06", triggerExample},
+	{"provider-secret", triggerExample},
+	{"coordinator-secret", triggerExample},
+	{"very-secure-indeed", triggerExample},
+	{"very-safe-password", triggerExample},
+
+	{"secret", "everyone's first guesses"},
+	{"password", "everyone's first guesses"},
+	{"postgres", "everyone's first guesses"},
+}
+
+var publishedPrefixes = []publishedValue{
+	{"UpNVntn3cDxHJpq99YMc1T1AQgQpc8kf", supabaseExample}, // SECRET_KEY_BASE
+}

@@ -1,0 +1,5 @@
+# Those of $sensitive_files that exist.
+for file in $sensitive_files; do
+    [ -e "$file" ] && stat -L -c '%a %U %G %n' "$file"
+done
+exit 0

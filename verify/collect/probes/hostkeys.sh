@@ -1,0 +1,6 @@
+# path, mode, owner and ssh-keygen's line of each host key sshd offers.
+settings=$(sshd -T) || exit
+printf '%s\n' "$settings" | while read -r option file; do
+    if [ "$option" != hostkey ] || [ ! -e "$file" ]; then continue; fi
+    printf '%s\t%s\t%s\t%s\n' "$file" "$(stat -c %a "$file")" "$(stat -c %U "$file")" "$(ssh-keygen -lf "$file")"
+done

@@ -1,0 +1,1 @@
+cat /opt/holdfast/current/supabase/kong.yml

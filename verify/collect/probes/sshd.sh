@@ -1,0 +1,2 @@
+# The effective settings for the deploy user, Match blocks included.
+sshd -T -C "user=$deploy_user,host=x,addr=198.51.100.1"

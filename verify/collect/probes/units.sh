@@ -1,0 +1,1 @@
+systemctl list-units --all --state=active,failed --plain --no-legend --no-pager
