@@ -60,5 +60,4 @@ var exceptions = []Exception{
 	{"trigger", "supervisor", "root-read-only", nil, untried},
 	{"trigger", "docker-proxy", "no-docker-socket", nil, "it is the socket proxy: it alone holds the socket, and only the supervisor reaches it"},
 	{"trigger", "supervisor", "no-secret-in-environment", []string{"shows TRIGGER_WORKER_TOKEN in the Compose file"}, "the value is the path of a file"},
-	{"trigger", "webapp", "no-secret-in-environment", []string{"shows TRIGGER_BOOTSTRAP_WORKER_TOKEN_PATH in the Compose file"}, "the value is the path of a file"},
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	//lint:ignore SA1019 bcrypt is made of it, and the registry accepts nothing else
 	"golang.org/x/crypto/blowfish"
 )
 

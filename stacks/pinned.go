@@ -37,7 +37,7 @@ func unpinned(ref string) string {
 	switch {
 	case fullVersion.MatchString(tag), date.MatchString(tag), commit.MatchString(tag):
 		return ""
-	case twoNumbers[name] && shortVersion.MatchString(tag):
+	case twoNumbers[name] && twoNumberVersion.MatchString(tag):
 		return ""
 	case shortVersion.MatchString(tag):
 		return "its tag is part of a version, and moves with each release"
@@ -51,6 +51,8 @@ var (
 	fullVersion = regexp.MustCompile(`(?:^|[-_])[a-zA-Z]*[0-9]+\.[0-9]+\.[0-9]+(?:[.+_-]|$)`)
 	// One or two numbers in front: "7", "v3.4", "2.11-alpine".
 	shortVersion = regexp.MustCompile(`^v?[0-9]+(?:\.[0-9]+)?(?:[-_]|$)`)
+	// Two numbers in front: "v14.17", "14.24-alpine".
+	twoNumberVersion = regexp.MustCompile(`^v?[0-9]+\.[0-9]+(?:[-_]|$)`)
 	// A day of this century: "2026.09.07-sha-7996410", "RELEASE.2026-08-04T00-00-00Z", "20260907".
 	date = regexp.MustCompile(`(?:^|[^0-9])20[0-9]{2}[-.]?(?:0[1-9]|1[0-2])[-.]?(?:0[1-9]|[12][0-9]|3[01])(?:[^0-9]|$)`)
 	// "sha-7996410", "git-1f37f2a9", or a whole commit ID.

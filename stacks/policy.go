@@ -200,8 +200,8 @@ var rules = []rule{
 }
 
 var (
-	// secretName is a variable whose value has to be a secret by its name.
-	secretName = regexp.MustCompile(`(?i)(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIAL|PRIVATE_KEY|API_?KEY|ACCESS_KEY|SERVICE_(ROLE_)?KEY|ANON_KEY|ENC(RYPTION)?_KEY|CRYPTO_KEY|SECRET_KEY_BASE|_PASS$|_PW$)`)
+	// secretName is a variable whose name ends in what it holds, and that is a secret.
+	secretName = regexp.MustCompile(`(?i)(?:^|_)(?:PASSWORD|PASSWD|PASSPHRASE|PASS|PWD|PW|SECRET|TOKEN|CREDENTIAL|(?:PRIVATE|API|ACCESS|SECRET|SERVICE|SERVICE_ROLE|ANON|ENC|ENCRYPTION|CRYPTO|SIGNING)_?KEY)S?(?:_ID|_BASE)?$`)
 	// secretValue is what shows itself to be one: a URL with a password, a signed
 	// token, an opaque key, a private key.
 	secretValue = regexp.MustCompile(`://[^/@\s:]*:[^/@\s]+@|\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]+\.|\bsb_secret_|-----BEGIN [A-Z ]*PRIVATE KEY`)

@@ -2,6 +2,8 @@ package stacks
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -242,6 +244,18 @@ func (r *rendering) compose(name string, data view, images map[string]string) ([
 		"inline": func(file string) (string, error) {
 			text, err := fs.ReadFile(templates.FS, "compose/"+file)
 			return block(strings.ReplaceAll(string(text), "$", "$$"), 6), err
+		},
+		// fingerprint changes when one of the files does.
+		"fingerprint": func(files ...string) (string, error) {
+			sum := sha256.New()
+			for _, file := range files {
+				text, err := fs.ReadFile(templates.FS, "compose/"+file)
+				if err != nil {
+					return "", err
+				}
+				sum.Write(text)
+			}
+			return yamlString(hex.EncodeToString(sum.Sum(nil))[:12])
 		},
 	}
 	content, err := execute(name, funcs, data)

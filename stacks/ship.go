@@ -96,7 +96,10 @@ func pack(release *Release) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return b.Bytes(), w.Close()
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
 }
 
 // Fetch reads the files of a release back from the host, by path.

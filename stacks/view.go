@@ -37,6 +37,7 @@ type view struct {
 	AppEnvironment map[string]string
 	AppSecrets     []string
 
+	Sites       []string // the host names that are served
 	Email       string
 	TLSInternal bool
 }
@@ -79,9 +80,11 @@ func newView(c environment.Config, set Set) (view, error) {
 		v.AppHealth = appHealth(v.AppPort, a.Health)
 		v.AppEnvironment = map[string]string{
 			"NODE_ENV": "production", "HOSTNAME": "0.0.0.0", "PORT": fmt.Sprint(v.AppPort), "NEXT_TELEMETRY_DISABLED": "1",
+		}
+		if v.Supabase {
 			// The public address, inside as outside: supabase-js names its
 			// cookies after the host, and both sides have to find them.
-			"SUPABASE_URL": v.API,
+			v.AppEnvironment["SUPABASE_URL"] = v.API
 		}
 		for name, value := range a.Public {
 			v.AppEnvironment[name] = value
@@ -89,6 +92,14 @@ func newView(c environment.Config, set Set) (view, error) {
 	}
 	if e := c.Stacks.Edge; e != nil {
 		v.Email, v.TLSInternal = e.Email, e.TLS == "internal"
+	}
+	for _, site := range []struct {
+		name string
+		runs bool
+	}{{c.Domains.API, v.Supabase}, {c.Domains.App, c.Stacks.App != nil}, {c.Domains.Jobs, v.Trigger}} {
+		if site.runs {
+			v.Sites = append(v.Sites, site.name)
+		}
 	}
 	if m := c.Mail; m != nil {
 		var err error

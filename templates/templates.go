@@ -7,5 +7,5 @@ import "embed"
 
 // FS is the templates, by their path in this folder.
 //
-//go:embed compose environment kong lab migrations trigger
+//go:embed compose environment kong lab migrations server trigger
 var FS embed.FS

@@ -127,6 +127,7 @@ type FirewallRule struct {
 	States     []string `json:"states"`     // conntrack states
 	ToLocal    bool     `json:"to_local"`   // only packets addressed to the server itself (fib daddr type local)
 	Limited    bool     `json:"limited"`    // behind a rate limit or meter
+	Partial    bool     `json:"partial"`    // looks at something else besides
 }
 
 // Listening is every TCP and UDP socket that waits for peers.

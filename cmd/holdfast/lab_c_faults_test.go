@@ -44,8 +44,8 @@ func scratch(t *testing.T) (dir string, run func(script string) string) {
 }
 
 func TestC01AnUnreachableServerIsNamedWithWhatToCheck(t *testing.T) {
-	dir := towards(t, "203.0.113.250", "")
-	holdfast(t, "plan", "-C", dir, "--connect-timeout", "3s").want(t, 4, "production", "203.0.113.250", "check")
+	dir := towards(t, "198.18.120.250", "")
+	holdfast(t, "plan", "-C", dir, "--connect-timeout", "3s").want(t, 4, "production", "198.18.120.250", "check")
 }
 
 func TestC02AChangedHostKeyStopsEverything(t *testing.T) {

@@ -25,7 +25,7 @@ import (
 // the same machine is left alone.
 const (
 	testLab    = "holdfast-test"
-	testSubnet = "203.0.113.0/24"
+	testSubnet = "198.18.120.0/24"
 )
 
 // stage is what the tests of this package share: one built binary, one lab,

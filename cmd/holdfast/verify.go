@@ -1,9 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"holdfast/cmd/internal/pair"
+	"holdfast/verify"
 	"holdfast/verify/baseline"
 	"holdfast/verify/report"
 )
@@ -79,16 +81,16 @@ func (v *verification) run(ctx context.Context, p *pair.Pair) error {
 	if dir == "" {
 		dir = p.Env.ReportsDir()
 	}
-	if err := writeReports(dir, doc); err != nil {
+	if err := writeReports(dir, doc, facts); err != nil {
 		return fmt.Errorf("write the reports: %w", err)
 	}
 	switch v.output {
 	case "json":
-		err = doc.JSON(v.ui.Out)
+		err = report.JSON(v.ui.Out, doc)
 	case "markdown":
-		err = doc.Markdown(v.ui.Out)
+		err = report.Markdown(v.ui.Out, doc)
 	default:
-		err = doc.Terminal(v.ui.Out, v.ui.Color)
+		err = report.Terminal(v.ui.Out, doc, v.ui.Color)
 		v.ui.Printf("\nreports: %s\n         %s\n", filepath.Join(dir, "report.html"), filepath.Join(dir, "baseline-report.md"))
 	}
 	if err != nil {
@@ -100,5 +102,27 @@ func (v *verification) run(ctx context.Context, p *pair.Pair) error {
 	return nil
 }
 
-var _ = errors.New
-var _ = os.Stat
+// writeReports writes every format, and the facts they rest on, to dir.
+func writeReports(dir string, doc report.Report, facts *verify.Facts) error {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return err
+	}
+	for _, f := range []struct {
+		name  string
+		write func(io.Writer) error
+	}{
+		{"baseline-report.md", func(w io.Writer) error { return report.Markdown(w, doc) }},
+		{"report.html", func(w io.Writer) error { return report.HTML(w, doc) }},
+		{"report.json", func(w io.Writer) error { return report.JSON(w, doc) }},
+		{"facts.json", func(w io.Writer) error { return printJSON(w, facts) }},
+	} {
+		var b bytes.Buffer
+		if err := f.write(&b); err != nil {
+			return fmt.Errorf("%s: %w", f.name, err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, f.name), b.Bytes(), 0o640); err != nil {
+			return err
+		}
+	}
+	return nil
+}

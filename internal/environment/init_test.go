@@ -222,12 +222,7 @@ func TestExamplesLoad(t *testing.T) {
 			}
 		}
 		file := env.Path(schemaFile)
-		if *update {
-			if err := os.WriteFile(file, Schema(), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if data, err := os.ReadFile(file); err != nil || !bytes.Equal(data, Schema()) {
+		if data, err := os.ReadFile(file); !*update && (err != nil || !bytes.Equal(data, Schema())) {
 			t.Errorf("%s is not the schema: go test ./internal/environment -update (%v)", file, err)
 		}
 	}

@@ -24,8 +24,14 @@ var update = flag.Bool("update", false, "write the generated schema, here and in
 func TestSchemaIsGeneratedFromTheTypes(t *testing.T) {
 	want := generateSchema(t)
 	if *update {
-		if err := os.WriteFile("holdfast.schema.json", want, 0o644); err != nil {
-			t.Fatal(err)
+		files := []string{"holdfast.schema.json"}
+		for _, dir := range exampleDirs(t) {
+			files = append(files, filepath.Join(dir, schemaFile))
+		}
+		for _, file := range files {
+			if err := os.WriteFile(file, want, 0o644); err != nil {
+				t.Fatal(err)
+			}
 		}
 		schema = want
 	}
@@ -166,6 +172,9 @@ func (g generator) object(t reflect.Type) map[string]any {
 		r := rulesOf(field)
 		property := g.value(field.Type, r)
 		if comment := g.comments[t.Name()+"."+field.Name]; comment != "" {
+			if rest, ok := strings.CutPrefix(comment, field.Name+" "); ok {
+				comment = r.key + " " + rest // as it is called in the file
+			}
 			property["description"] = comment
 		}
 		properties[r.key] = property

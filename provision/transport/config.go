@@ -21,6 +21,7 @@ import (
 // server itself.
 type hop struct {
 	name       string // "production", `bastion "jump" of production`
+	bastion    bool
 	host       string
 	port       int
 	user       string
@@ -56,10 +57,11 @@ func route(target Target, file string) ([]hop, error) {
 		return nil, err
 	}
 	for i := range hops {
+		hops[i].bastion = true
 		hops[i].name = fmt.Sprintf("bastion %q of %s", hops[i].name, target.Name)
 	}
 	last := &hops[len(hops)-1]
-	last.name = target.Name
+	last.bastion, last.name = false, target.Name
 	last.required = expandHome(target.Identity)
 	if last.pin, err = parsePin(target.HostKey); err != nil {
 		return nil, err

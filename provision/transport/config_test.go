@@ -21,6 +21,7 @@ func countDials(n *int) func(context.Context, string, string) (net.Conn, error) 
 }
 
 func TestSSHConfigResolvesAHost(t *testing.T) {
+	t.Parallel()
 	config := writeFile(t, filepath.Join(folder(t), "config"), `
 Host web prod-*
   HostName %h.example.com
@@ -81,6 +82,7 @@ Host *
 }
 
 func TestAConfigurationBeyondTheParserIsLeftToTheSSHClient(t *testing.T) {
+	t.Parallel()
 	config := writeFile(t, filepath.Join(folder(t), "config"), `
 Match host web exec "true"
   HostName 192.0.2.7
@@ -106,6 +108,7 @@ Host web
 }
 
 func TestAServerBehindABastionIsReachedAndEachHopIsChecked(t *testing.T) {
+	t.Parallel()
 	bastion, inner := startSSHD(t, []string{"ed25519"}), startSSHD(t, []string{"ed25519"})
 	u := accounts(t)
 	target := inner.target("root")

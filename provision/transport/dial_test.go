@@ -17,6 +17,7 @@ import (
 func is(err, target error) bool { return errors.Is(err, target) }
 
 func TestTheRightKeyLogsIn(t *testing.T) {
+	t.Parallel()
 	server := startSSHD(t, nil)
 	c := dial(t, server.target("root"), Options{})
 	if c.User() != "root" {
@@ -31,6 +32,7 @@ func TestTheRightKeyLogsIn(t *testing.T) {
 }
 
 func TestARefusedLoginNamesUserAndKeysAndNeverKeyMaterial(t *testing.T) {
+	t.Parallel()
 	server := startSSHD(t, nil)
 	target := server.target("root")
 	other := newKey(t, "ed25519")
@@ -46,6 +48,7 @@ func TestARefusedLoginNamesUserAndKeysAndNeverKeyMaterial(t *testing.T) {
 }
 
 func TestAMissingIdentityIsNamed(t *testing.T) {
+	t.Parallel()
 	server := startSSHD(t, []string{"ed25519"})
 	target := server.target("root")
 	target.Identity = "/no/such/key"
@@ -55,6 +58,7 @@ func TestAMissingIdentityIsNamed(t *testing.T) {
 }
 
 func TestAnEncryptedKeyAsksForItsPassphraseOnlyWhenTheServerAcceptsIt(t *testing.T) {
+	t.Parallel()
 	server := startSSHD(t, []string{"ed25519"})
 	for _, kind := range []string{"ed25519", "rsa"} {
 		private := newKey(t, kind)
@@ -152,6 +156,7 @@ func serveAgent(t *testing.T, keyring agent.Agent) string {
 }
 
 func TestAServerThatTakesNoKeysOrWantsASecondFactorIsNamed(t *testing.T) {
+	t.Parallel()
 	server := startSSHD(t, []string{"ed25519"}, "PubkeyAuthentication no", "PasswordAuthentication yes")
 	dialFails(t, server.target("root"), Options{}, ErrAuth, "only password")
 	server = startSSHD(t, []string{"ed25519"}, "AuthenticationMethods publickey,password", "PermitRootLogin yes", "PasswordAuthentication yes")
@@ -159,6 +164,7 @@ func TestAServerThatTakesNoKeysOrWantsASecondFactorIsNamed(t *testing.T) {
 }
 
 func TestAnUnreachableServerIsNamedWithWhatToDo(t *testing.T) {
+	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts and says nothing
 	if err != nil {
 		t.Fatal(err)
@@ -195,6 +201,7 @@ func TestAnUnreachableServerIsNamedWithWhatToDo(t *testing.T) {
 }
 
 func TestInterruptingTheConnectionIsNotMistakenForAnUnreachableServer(t *testing.T) {
+	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -209,6 +216,7 @@ func TestInterruptingTheConnectionIsNotMistakenForAnUnreachableServer(t *testing
 }
 
 func TestATargetThatCannotBeRightIsRefusedBeforeDialling(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		target  Target
 		mention string

@@ -106,16 +106,16 @@ func (c *hostCheck) pinnedAlgorithms(wanted []knownKey) []string {
 	return algorithms
 }
 
-// algorithmsOf are the signature algorithms for a key's type, without SHA-1
-// and DSA.
+// algorithmsOf are the signature algorithms for a key's type; none for what is
+// not safe to use (DSA, and RSA with SHA-1).
 func algorithmsOf(key ssh.PublicKey) []string {
-	switch key.Type() {
-	case ssh.KeyAlgoRSA:
+	if key.Type() == ssh.KeyAlgoRSA {
 		return []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256}
-	case ssh.InsecureKeyAlgoDSA:
-		return nil
 	}
-	return []string{key.Type()}
+	if slices.Contains(plainAlgorithms, key.Type()) {
+		return []string{key.Type()}
+	}
+	return nil
 }
 
 // verify is the ssh.HostKeyCallback. The handshake calls it after the server
@@ -212,8 +212,12 @@ func (c *hostCheck) remedy(wanted []knownKey, key ssh.PublicKey) string {
 func (c *hostCheck) newcomer(key ssh.PublicKey) error {
 	fingerprint := ssh.FingerprintSHA256(key)
 	if _, isCert := key.(*ssh.Certificate); isCert || c.accept == nil {
-		return c.refuse(nil, "nothing is known of its host key %s; on the server's own console compare with %q, then pin it (host-key: %q) or log in once with ssh",
-			show(key), keygenCommand(key), fingerprint)
+		pin := ""
+		if !c.hop.bastion {
+			pin = fmt.Sprintf("pin it (host-key: %q) or ", fingerprint)
+		}
+		return c.refuse(nil, "nothing is known of its host key %s; on the server's own console compare with %q, then %slog in once with ssh",
+			show(key), keygenCommand(key), pin)
 	}
 	yes := false
 	c.ask(func() { yes = c.accept(c.host(), key.Type(), fingerprint) })

@@ -29,6 +29,7 @@ func (s *sshd) unpinned(lines ...string) Target {
 }
 
 func TestAPinnedKeyOfAnyTypeIsFound(t *testing.T) {
+	t.Parallel()
 	server := startSSHD(t, nil)
 	for kind, key := range server.keys {
 		target := server.unpinned()
@@ -47,6 +48,7 @@ func TestAPinnedKeyOfAnyTypeIsFound(t *testing.T) {
 }
 
 func TestAWrongPinFailsAndShowsBothFingerprints(t *testing.T) {
+	t.Parallel()
 	server := startSSHD(t, nil)
 	target := server.target("root")
 	target.HostKey = "SHA256:" + strings.Repeat("A", 43)
@@ -61,6 +63,7 @@ func TestAWrongPinFailsAndShowsBothFingerprints(t *testing.T) {
 }
 
 func TestAnUnknownHostIsRefusedAskedAboutAndRecorded(t *testing.T) {
+	t.Parallel()
 	server := startSSHD(t, nil)
 	target := server.unpinned()
 	fingerprint := ssh.FingerprintSHA256(server.keys["ed25519"].PublicKey())
@@ -94,6 +97,7 @@ func TestAnUnknownHostIsRefusedAskedAboutAndRecorded(t *testing.T) {
 }
 
 func TestTheTimeAPersonTakesDoesNotCount(t *testing.T) {
+	t.Parallel()
 	server := startSSHD(t, []string{"ed25519"})
 	dial(t, server.unpinned(), Options{Timeout: time.Second, AcceptNewHostKey: func(string, string, string) bool {
 		time.Sleep(1500 * time.Millisecond)
@@ -102,6 +106,7 @@ func TestTheTimeAPersonTakesDoesNotCount(t *testing.T) {
 }
 
 func TestAKnownKeyIsNegotiatedWhateverItsTypeAndForm(t *testing.T) {
+	t.Parallel()
 	server := startSSHD(t, nil)
 	hashed := xknownhosts.HashHostname(xknownhosts.Normalize(server.addr()))
 	rsa := server.keys["rsa"].PublicKey()
@@ -120,6 +125,7 @@ func TestAKnownKeyIsNegotiatedWhateverItsTypeAndForm(t *testing.T) {
 }
 
 func TestAChangedKeyAlwaysFailsAndSaysWhereItWasKnownFrom(t *testing.T) {
+	t.Parallel()
 	server := startSSHD(t, []string{"ed25519", "rsa"})
 	old := signer(t, newKey(t, "ed25519")).PublicKey()
 	accept := Options{AcceptNewHostKey: func(string, string, string) bool { return true }}
@@ -134,6 +140,7 @@ func TestAChangedKeyAlwaysFailsAndSaysWhereItWasKnownFrom(t *testing.T) {
 }
 
 func TestARevokedKeyFailsEvenWhenPinned(t *testing.T) {
+	t.Parallel()
 	server := startSSHD(t, []string{"ed25519"})
 	target := server.unpinned("@revoked * " + strings.SplitN(server.line("ed25519"), " ", 2)[1])
 	dialFails(t, target, Options{AcceptNewHostKey: func(string, string, string) bool { return true }}, ErrHostKey, "revoked", target.KnownHosts[1]+":1")
@@ -142,6 +149,7 @@ func TestARevokedKeyFailsEvenWhenPinned(t *testing.T) {
 }
 
 func TestAHostCertificateOfAKnownAuthorityIsTrustedUntilItExpires(t *testing.T) {
+	t.Parallel()
 	authority := signer(t, newKey(t, "ed25519"))
 	private := newKey(t, "ecdsa") // not the authority's type
 	dir := folder(t)
@@ -170,6 +178,7 @@ func TestAHostCertificateOfAKnownAuthorityIsTrustedUntilItExpires(t *testing.T) 
 }
 
 func TestKeysRecordedSideBySideAreAllKept(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(folder(t), "new", "known_hosts")
 	done := make(chan error)
 	for i := range 20 {

@@ -31,9 +31,6 @@ const (
 	maxArgument = 128 << 10
 
 	stderrTail = 4 << 10
-
-	// patience is how long a cancelled session may take to close.
-	patience = 2 * time.Second
 )
 
 // Run runs a script and waits until it has ended and closed its output, which
@@ -44,9 +41,10 @@ const (
 // The error is an *ExitError when the script ran and failed, and wraps ErrSudo
 // when it did not run because root could not be had, and ErrUnreachable when
 // the connection broke, in which case the script may or may not have ended.
-// When ctx ends, the script gets SIGTERM and its channel is closed; sshd
-// signals only what the login user may signal, so that under sudo a script
-// goes on until it writes, or reads the end of its Stdin.
+// When ctx ends, Run returns at once; the script is sent SIGTERM and its
+// channel is closed. sshd delivers that only to the processes of a user other
+// than root, so a script of root's goes on until it writes or reads: what must
+// not outlive a run is started under a name that can be stopped.
 func (c *Conn) Run(ctx context.Context, command Command) error {
 	if err := c.acquire(ctx); err != nil {
 		return err
@@ -56,8 +54,6 @@ func (c *Conn) Run(ctx context.Context, command Command) error {
 	if err != nil {
 		return err
 	}
-	defer session.Close()
-
 	out := newOutput(command.Stdout, command.Stderr, func() { session.Close() })
 	defer out.close()
 	call := c.prepare(command, out)
@@ -73,22 +69,32 @@ func (c *Conn) Run(ctx context.Context, command Command) error {
 	go func() { ended <- c.converse(over, session, call, stdin) }()
 	select {
 	case err = <-ended:
+		session.Close()
 	case <-ctx.Done():
-		go func() { // either may block on a dead network
+		go func() { // may block on a dead network
 			session.Signal(ssh.SIGTERM)
 			session.Close()
 		}()
-		select {
-		case <-ended:
-		case <-time.After(patience):
-		}
 		return fmt.Errorf("stopped on %s: %w", c.name, context.Cause(ctx))
 	}
 	return c.verdict(err, call, out)
 }
 
-// open opens a session channel.
-func (c *Conn) open(ctx context.Context) (*ssh.Session, error) {
+// open opens a session channel. sshd counts a session until it has tidied up
+// after it, so a refusal is tried again for a moment.
+func (c *Conn) open(ctx context.Context) (session *ssh.Session, err error) {
+	for _, pause := range []time.Duration{50, 150, 500, 0} {
+		var refused *ssh.OpenChannelError
+		session, err = c.tryOpen(ctx)
+		if !errors.As(err, &refused) || pause == 0 {
+			break
+		}
+		time.Sleep(pause * time.Millisecond)
+	}
+	return session, err
+}
+
+func (c *Conn) tryOpen(ctx context.Context) (*ssh.Session, error) {
 	type result struct {
 		session *ssh.Session
 		err     error

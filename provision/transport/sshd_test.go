@@ -128,24 +128,24 @@ func startSSHD(t *testing.T, kinds []string, lines ...string) *sshd {
 	if kinds == nil {
 		kinds = []string{"ed25519", "ecdsa", "rsa"}
 	}
-	s := &sshd{t: t, dir: folder(t), port: freePort(t), keys: map[string]ssh.Signer{}}
+	s := &sshd{t: t, dir: folder(t), keys: map[string]ssh.Signer{}}
 	config := []string{
-		"ListenAddress 127.0.0.1", fmt.Sprintf("Port %d", s.port), "PidFile none", "StrictModes no", "UsePAM no",
+		"ListenAddress 127.0.0.1", "PidFile none", "StrictModes no", "UsePAM no",
 		"PasswordAuthentication no", "KbdInteractiveAuthentication no", "MaxStartups 200", "LogLevel ERROR",
-		"AuthorizedKeysFile " + s.dir + "/keys-%u", "Subsystem sftp internal-sftp",
+		"AuthorizedKeysFile " + s.dir + "/keys-%u",
+	}
+	if !strings.Contains(strings.Join(lines, "\n"), "Subsystem") {
+		config = append(config, "Subsystem sftp internal-sftp")
 	}
 	for _, kind := range kinds {
 		private := newKey(t, kind)
-		file := writeKey(t, filepath.Join(s.dir, "host_"+kind), private)
+		config = append(config, "HostKey "+writeKey(t, filepath.Join(s.dir, "host_"+kind), private))
 		s.keys[kind] = signer(t, private)
-		config = append(config, "HostKey "+file)
 	}
 	config = append(slices.Clone(lines), config...) // the first value counts
 	file := filepath.Join(s.dir, "sshd_config")
 	write := func(lines []string) {
-		if err := os.WriteFile(file, []byte(strings.ReplaceAll(strings.Join(lines, "\n"), "$DIR", s.dir)+"\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		writeFile(t, file, strings.ReplaceAll(strings.Join(lines, "\n"), "$DIR", s.dir)+"\n")
 	}
 	// OpenSSH from 9.8 on bans addresses that fail to log in; older ones don't
 	// know the word.
@@ -153,27 +153,43 @@ func startSSHD(t *testing.T, kinds []string, lines ...string) *sshd {
 	if exec.Command(sshdPath, "-t", "-f", file).Run() != nil {
 		write(config)
 	}
+	for range 5 { // somebody else may take the free port meanwhile
+		s.port = freePort(t)
+		if s.start(file) {
+			return s
+		}
+	}
+	t.Fatal("sshd does not start")
+	return nil
+}
+
+// start reports whether the server came up on its port.
+func (s *sshd) start(config string) bool {
+	t := s.t
 	var log bytes.Buffer
-	cmd := exec.Command(sshdPath, "-D", "-e", "-f", file)
+	cmd := exec.Command(sshdPath, "-D", "-e", "-f", config, "-p", strconv.Itoa(s.port))
 	cmd.Stderr = &log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan struct{})
+	go func() { cmd.Wait(); close(ended) }()
 	t.Cleanup(func() {
 		cmd.Process.Kill()
-		cmd.Wait()
+		<-ended
 		if t.Failed() {
 			t.Logf("sshd on port %d said:\n%s", s.port, log.String())
 		}
 	})
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		conn, err := net.Dial("tcp", s.addr())
-		if err == nil {
+	for {
+		if conn, err := net.Dial("tcp", s.addr()); err == nil {
 			conn.Close()
-			return s
+			return true
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("sshd does not start: %s", log.String())
+		select {
+		case <-ended:
+			return false
+		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }

@@ -81,12 +81,19 @@ func (c *Conn) openSFTP(ctx context.Context) (*sftp.Client, error) {
 	go func() {
 		client.Wait()
 		session.Close()
-		c.mu.Lock()
-		c.files = nil
-		c.mu.Unlock()
+		c.forget(client)
 		c.release()
 	}()
 	return client, nil
+}
+
+// forget makes the next user of SFTP open a new client.
+func (c *Conn) forget(client *sftp.Client) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.files == client {
+		c.files = nil
+	}
 }
 
 func startSFTP(session *ssh.Session) (*sftp.Client, error) {
@@ -124,7 +131,10 @@ func (c *Conn) Stage(ctx context.Context, files []Upload) (dir string, err error
 		return "", fmt.Errorf("stage files on %s: %w", c.name, err)
 	}
 	// An SFTP request cannot be called back; ending the client frees all.
-	stop := context.AfterFunc(ctx, func() { client.Close() })
+	stop := context.AfterFunc(ctx, func() {
+		c.forget(client)
+		client.Close()
+	})
 	defer stop()
 	dir, err = stage(client, files)
 	switch {

@@ -33,6 +33,7 @@ type call struct {
 	stdin   io.Reader // the caller's
 	gate    *gate     // nil without sudo
 	asks    bool      // sudo may ask for a password
+	silent  bool      // nothing is to be sent, not even the end of stdin, which would be a trip of its own
 	stderr  io.Writer
 
 	mu  sync.Mutex
@@ -43,7 +44,11 @@ func (c *Conn) prepare(command Command, out *output) *call {
 	k := &call{conn: c, stdin: command.Stdin, stderr: out.stderr()}
 	if !command.Sudo || c.user == "root" {
 		k.command = "exec sh -c " + shell.Quote(command.Script)
+		if k.silent = command.Stdin == nil; k.silent {
+			k.command += " </dev/null"
+		}
 		if len(k.command) >= maxArgument {
+			k.silent = false
 			body, stub := wrap(command.Script, "")
 			k.command, k.body = "exec sh -c "+shell.Quote(stub), body
 		}
@@ -58,7 +63,7 @@ func (c *Conn) prepare(command Command, out *output) *call {
 	if k.asks = c.options.SudoPassword != nil && !c.root.free(); k.asks {
 		sudo = "env LC_ALL=C sudo -H -S -p " + k.gate.prompt + " -- sh -c " + shell.Quote(stub)
 	} else if piped := "printf %s " + shell.Quote(string(body)) + " | " + sudo; command.Stdin == nil && len(piped) < maxArgument {
-		k.command = piped
+		k.command, k.silent = piped, true
 		return k
 	}
 	k.command, k.body = "exec "+sudo, body
@@ -79,6 +84,9 @@ func wrap(script, first string) (body []byte, stub string) {
 // feed sends what the command reads: the password when sudo asks, the script,
 // the caller's stdin. Its error means that the session is to be closed.
 func (k *call) feed(ctx context.Context, stdin io.WriteCloser) error {
+	if k.silent {
+		return nil
+	}
 	if k.asks {
 		if err := k.unlock(ctx, stdin); err != nil {
 			return k.fail(err)
@@ -199,7 +207,8 @@ func (r *readError) Read(p []byte) (int, error) {
 }
 
 // sudoFailed explains why no script ran. It sees sudo's messages, which are in
-// English and never hold the script, and does not depend on knowing them.
+// English and never hold the script; knowing them (those of sudo 1.9 and of
+// sudo-rs 0.2, Ubuntu's) only sharpens the advice.
 func (c *Conn) sudoFailed(code int, said string) error {
 	allow := fmt.Sprintf("as root, put %q into /etc/sudoers.d/%s", c.user+" ALL=(ALL) NOPASSWD: ALL", c.user)
 	has := func(text string) bool { return strings.Contains(said, text) }
@@ -207,12 +216,12 @@ func (c *Conn) sudoFailed(code int, said string) error {
 	switch {
 	case code == 127:
 		why = "is not installed; install it as root (apt-get install sudo), or log in as root"
-	case has("a password is required"), has("a terminal is required"):
+	case has("a password is required"), has("a terminal is required"), has("interactive authentication is required"):
 		why = fmt.Sprintf("wants a password for user %s and none can be given here; run where it can be typed, or %s", c.user, allow)
-	case has("incorrect password"), has("no password was provided"):
+	case has("incorrect password"), has("no password was provided"), has("authentication attempt"):
 		c.root.forget() // sudo may be set to ask only once (passwd_tries)
 		why = fmt.Sprintf("did not accept the password of user %s; run again with the right one", c.user)
-	case has("is not in the sudoers"), has("is not allowed to"), has("may not run sudo"):
+	case has("is not in the sudoers"), has("is not allowed to"), has("may not run"), has("I'm afraid I can't do that"):
 		why = fmt.Sprintf("does not let user %s become root; %s", c.user, allow)
 	case has("must have a tty"):
 		why = fmt.Sprintf("insists on a terminal (requiretty); as root, add \"Defaults:%s !requiretty\" to the sudoers", c.user)

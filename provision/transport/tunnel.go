@@ -67,6 +67,6 @@ func (t *tunnel) RemoteAddr() net.Addr { return t.remote }
 // Close lets what has been written go out, unless the other side does not take
 // it for a while.
 func (t *tunnel) Close() error {
-	time.AfterFunc(patience, func() { t.channel.Close() })
+	time.AfterFunc(2*time.Second, func() { t.channel.Close() })
 	return t.Conn.Close()
 }

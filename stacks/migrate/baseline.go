@@ -28,8 +28,8 @@ type Baseline struct {
 	// AuditorPassword is set for the role holdfast_auditor; printable ASCII. The
 	// server only ever sees its SCRAM verifier.
 	AuditorPassword string
-
-	scripts fs.FS // <version>_<name>.sql files; nil: those that ship with Holdfast
+	// Scripts holds <version>_<name>.sql files. Nil: those that ship with Holdfast.
+	Scripts fs.FS
 }
 
 // The parameters that scripts read with current_setting.
@@ -69,18 +69,18 @@ func (b Baseline) read() ([]script, error) {
 	if err != nil {
 		return nil, fmt.Errorf("apply the baseline migrations: %w", err)
 	}
-	if b.scripts == nil {
-		if b.scripts, err = fs.Sub(templates.FS, "migrations"); err != nil {
+	if b.Scripts == nil {
+		if b.Scripts, err = fs.Sub(templates.FS, "migrations"); err != nil {
 			return nil, fmt.Errorf("read the baseline migrations: %w", err)
 		}
 	}
-	names, err := fs.Glob(b.scripts, "*.sql")
+	names, err := fs.Glob(b.Scripts, "*.sql")
 	if err != nil {
 		return nil, fmt.Errorf("read the baseline migrations: %w", err)
 	}
 	var scripts []script
 	for _, name := range names { // sorted
-		content, err := fs.ReadFile(b.scripts, name)
+		content, err := fs.ReadFile(b.Scripts, name)
 		if err != nil {
 			return nil, fmt.Errorf("read the baseline migrations: %w", err)
 		}

@@ -95,7 +95,7 @@ func TestAFailingBaselineScriptKeepsNothingAndShowsNoVerifier(t *testing.T) {
 	db := pgtest.New(t)
 	conn := db.Connect(t, "supabase_admin")
 	b := baseline()
-	b.scripts = fstest.MapFS{
+	b.Scripts = fstest.MapFS{
 		"1_fine.sql":   {Data: []byte("create table public.fine ();")},
 		"2_broken.sql": {Data: []byte("select current_setting('holdfast.auditor_verifier')::int;")},
 	}

@@ -17,7 +17,6 @@ import (
 	"io/fs"
 	"path"
 	"regexp"
-	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -126,13 +125,4 @@ func sameText(recorded []string, sql string) bool {
 		}, s)
 	}
 	return squeeze(strings.Join(recorded, "")) == squeeze(sql)
-}
-
-// versions returns the versions of files, in their order.
-func versions(files []File) []string {
-	out := make([]string, 0, len(files))
-	for _, f := range files {
-		out = append(out, f.Version)
-	}
-	return slices.Clip(out)
 }

@@ -20,7 +20,7 @@ type Status struct {
 	RemoteOnly []string // recorded versions that the folder does not hold
 }
 
-// Status reads the database's history, in one round trip. conn must not be in a transaction.
+// ReadStatus compares files with the database's history, in one round trip. conn must not be in a transaction.
 func ReadStatus(ctx context.Context, conn *pgx.Conn, files []File) (Status, error) {
 	history, err := readHistory(ctx, conn)
 	if err != nil {

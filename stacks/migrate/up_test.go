@@ -31,6 +31,15 @@ func folder(t testing.TB, pairs ...string) []File {
 	return files
 }
 
+// versions names files by their versions.
+func versions(files []File) []string {
+	var out []string
+	for _, f := range files {
+		out = append(out, f.Version)
+	}
+	return out
+}
+
 func baseline() Baseline {
 	return Baseline{Schemas: []string{"public", "graphql_public"}, AuditorPassword: "auditor-0123456789"}
 }
@@ -285,7 +294,9 @@ func TestABackendKilledInTheMiddleLeavesNothing(t *testing.T) {
 	files := folder(t, "1_slow.sql", "create table public.slow (id int);\nselect pg_sleep(30);")
 	pid := conn.PgConn().PID()
 	admin := db.Connect(t, "supabase_admin")
+	killed := make(chan struct{})
 	go func() {
+		defer close(killed)
 		for range 200 {
 			var sleeping bool
 			_ = admin.QueryRow(t.Context(), "select exists (select from pg_stat_activity where pid = $1 and query like '%pg_sleep%')", pid).Scan(&sleeping)
@@ -297,6 +308,7 @@ func TestABackendKilledInTheMiddleLeavesNothing(t *testing.T) {
 		_, _ = admin.Exec(t.Context(), "select pg_terminate_backend($1)", pid)
 	}()
 	_, err := Up(t.Context(), conn, files, Options{})
+	<-killed
 	mustSay(t, err, "supabase/migrations/1_slow.sql: the connection to the database was lost", "nothing of this migration was kept")
 	watch := db.Connect(t, "postgres")
 	for range 500 { // the session is told before it has ended

@@ -71,9 +71,10 @@ func parseRecipient(line string) (age.Recipient, error) {
 	return recipient, nil
 }
 
-// NewIdentity makes an age identity, writes it to path with mode 0600 in the
-// form of age-keygen, and returns its recipient, "age1…". An existing file is an
-// error that wraps fs.ErrExist.
+// NewIdentity makes an age identity at path, with mode 0600 and in the form of
+// age-keygen, and returns its recipient, "age1…". An identity that is there
+// already is kept, and its recipient returned: a run that was cut off finds the
+// key it made.
 func NewIdentity(path string) (recipient string, err error) {
 	key, err := age.GenerateX25519Identity()
 	if err != nil {
@@ -83,12 +84,28 @@ func NewIdentity(path string) (recipient string, err error) {
 		return "", fmt.Errorf("write an age identity: %w", err)
 	}
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return recipientOf(path)
+	}
 	if err != nil {
 		return "", fmt.Errorf("write an age identity: %w", err)
 	}
 	_, err = fmt.Fprintf(file, "# created: %s\n# public key: %s\n%s\n", time.Now().Format(time.RFC3339), key.Recipient(), key)
 	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return "", errors.Join(fmt.Errorf("write an age identity: %w", err), os.Remove(path))
+	}
+	return key.Recipient().String(), nil
+}
+
+// recipientOf returns the recipient of the first age identity in a file.
+func recipientOf(path string) (string, error) {
+	found, err := readIdentities(path, nil)
+	if err != nil {
+		return "", fmt.Errorf("keep the age identity %s: it %w", path, err)
+	}
+	key, ok := found[0].(*age.X25519Identity)
+	if !ok {
+		return "", fmt.Errorf("keep the age identity %s: it is a key of another kind", path)
 	}
 	return key.Recipient().String(), nil
 }

@@ -147,8 +147,22 @@ func TestAgeKeygenReadsANewIdentity(t *testing.T) {
 	if info, _ := os.Stat(k.path); info.Mode() != 0o600 {
 		t.Errorf("mode %v", info.Mode())
 	}
-	if _, err := NewIdentity(k.path); !errors.Is(err, fs.ErrExist) {
-		t.Errorf("an identity was overwritten: %v", err)
+}
+
+func TestANewIdentityNeverReplacesOneThatIsThere(t *testing.T) {
+	k := ageKey(t)
+	before, err := os.ReadFile(k.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := NewIdentity(k.path); err != nil || again != k.recipient {
+		t.Errorf("got %q, %v, want the recipient of the one that is there", again, err)
+	}
+	if after, err := os.ReadFile(k.path); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the file changed (%v)", err)
+	}
+	if _, err := NewIdentity(sshKey(t, "ed25519", "").path); err == nil {
+		t.Error("an SSH key was taken for an age identity")
 	}
 }
 

@@ -50,6 +50,9 @@ func (c *compiler) compile(r Rule, at func(key string) string) (*compiled, error
 	}
 	for name, value := range r.Params {
 		t, err := paramType(value)
+		if err == nil && !validParam.MatchString(name) {
+			err = errors.New("has a name that no expression can say: use letters, digits and \"_\"")
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: parameter %q of rule %s %w", at("params"), name, r.ID, err)
 		}
@@ -166,6 +169,8 @@ func (c *compiler) program(env *cel.Env, source string, want *cel.Type) (cel.Pro
 	return program, ast.OutputType(), nil
 }
 
+var validParam = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
+
 // misspelt finds the word that cel-go complains of.
 var misspelt = regexp.MustCompile(`undefined field '([^']+)'|undeclared reference to '([^']+)'`)
 
@@ -174,7 +179,7 @@ var misspelt = regexp.MustCompile(`undefined field '([^']+)'|undeclared referenc
 func (c *compiler) explain(issues *cel.Issues, source string) error {
 	first := issues.Errors()[0]
 	message := strings.TrimSuffix(first.Message, " (in container '')")
-	if m := misspelt.FindStringSubmatch(message); m != nil {
+	if m := misspelt.FindStringSubmatch(message); m != nil && !strings.Contains(message, "did you mean") {
 		if m[1] != "" {
 			message += suggest(m[1], c.schema.words)
 		} else {
@@ -208,8 +213,8 @@ func paramType(value any) (*cel.Type, error) {
 	case string, bool, int, float64:
 		return celType(reflect.TypeOf(v)), nil
 	case []any:
-		if len(v) == 0 {
-			return cel.ListType(cel.StringType), nil
+		if len(v) == 0 { // of whatever type an override gives it
+			return cel.ListType(cel.DynType), nil
 		}
 		first, err := paramType(v[0])
 		if err != nil {

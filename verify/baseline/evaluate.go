@@ -34,10 +34,6 @@ const (
 // Verdicts lists all verdicts, worst first.
 func Verdicts() []Verdict { return []Verdict{Error, Fail, WaiverExpired, Waived, Skipped, Pass} }
 
-// timeLimit bounds one evaluation of all rules, so that an expression someone
-// wrote badly can't hang a run.
-const timeLimit = 10 * time.Second
-
 // A Finding is one thing about which a rule does not hold, or could not be
 // decided.
 type Finding struct {
@@ -74,21 +70,10 @@ type Result struct {
 	Outcomes    []Outcome `json:"outcomes"` // in the order of the baseline
 }
 
-// Count returns how many rules ended in a verdict.
-func (r Result) Count(v Verdict) int {
-	n := 0
-	for _, o := range r.Outcomes {
-		if o.Verdict == v {
-			n++
-		}
-	}
-	return n
-}
-
 // Evaluate evaluates the rules of the given layers, or of all layers when none
 // is given, over facts. now decides which waivers have expired.
 func (b *Baseline) Evaluate(facts *verify.Facts, now time.Time, layers ...string) Result {
-	ctx, cancel := context.WithTimeout(context.Background(), timeLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), b.timeLimit)
 	defer cancel()
 
 	run := evaluation{facts: facts, vars: variables(facts)}
@@ -231,7 +216,7 @@ func (ev evaluation) check(ctx context.Context, e *entry, role string, vars map[
 	undecided := func(on string, err error) []Finding {
 		f := e.finding(role, cmp.Or(on, role, environmentSubject))
 		f.Verdict = Error
-		f.Message = "could not be decided: " + ev.why(role, err)
+		f.Message = "could not be decided: " + ev.why(e.Layer, role, err)
 		f.Fix = "make the missing facts available and verify again: holdfast verify --verbose shows what was asked"
 		return append(findings, f)
 	}
@@ -302,16 +287,23 @@ func (e *entry) fail(ctx context.Context, role, on string, vars map[string]any) 
 
 // why explains an evaluation error with what the collector said about the
 // missing part.
-func (ev evaluation) why(role string, err error) string {
+func (ev evaluation) why(layer, role string, err error) string {
 	var missing notCollected
-	if !errors.As(err, &missing) {
+	key, absent := strings.CutPrefix(err.Error(), "no such key: ")
+	if !errors.As(err, &missing) && !absent {
 		return err.Error()
 	}
 	for _, e := range ev.facts.Errors {
 		sameServer := e.Server == "" || role == "" || e.Server == role
-		if sameServer && (e.What == missing.path || strings.HasPrefix(missing.path, e.What+".")) {
+		switch {
+		case absent && e.Layer == layer && strings.HasPrefix(e.Message, key+": "):
+			return e.Message
+		case !absent && sameServer && (e.What == missing.path || strings.HasPrefix(missing.path, e.What+".")):
 			return fmt.Sprintf("%v: %s", missing, e.Message)
 		}
+	}
+	if absent {
+		return fmt.Sprintf("the facts have no %q", key)
 	}
 	return missing.Error()
 }

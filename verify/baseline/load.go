@@ -24,6 +24,9 @@ var defaults embed.FS
 type Baseline struct {
 	rules   []entry // in file order
 	waivers []Waiver
+	// timeLimit bounds one evaluation of all rules, so that an expression
+	// someone wrote badly can't hang a run.
+	timeLimit time.Duration
 }
 
 // An entry is one rule of a baseline that may be switched off.
@@ -43,7 +46,7 @@ func Load(user []byte, filename string) (*Baseline, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Baseline{waivers: doc.Waivers}
+	b := &Baseline{waivers: doc.Waivers, timeLimit: 10 * time.Second}
 	switch {
 	case doc.Extends == DefaultName || len(user) == 0:
 		if b.rules, err = loadDefaults(); err != nil {
@@ -220,7 +223,7 @@ func (b *Baseline) override(overrides []Override, pos positions) error {
 			}
 			was, _ := paramType(old)
 			is, err := paramType(value)
-			if err != nil || !is.IsExactType(was) {
+			if err != nil || !was.IsAssignableType(is) {
 				return fmt.Errorf("%s: parameter %q of rule %s must be %s", pos.at(path+".params"), name, o.Rule, was)
 			}
 			params[name] = value

@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -160,7 +161,7 @@ func (in inspected) container() (verify.Container, error) {
 			// Docker takes an absent host port as "choose one".
 			hostPort, _ := strconv.Atoi(b.HostPort)
 			out.Ports = append(out.Ports, verify.Port{
-				Host: orElse(b.HostIp, "0.0.0.0"), HostPort: hostPort, Port: port, Protocol: protocol, Loopback: loopback(b.HostIp),
+				Host: cmp.Or(b.HostIp, "0.0.0.0"), HostPort: hostPort, Port: port, Protocol: protocol, Loopback: loopback(b.HostIp),
 			})
 		}
 	}

@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -86,7 +87,7 @@ func parseKong(data []byte) (*verify.GatewayConfig, error) {
 	for _, s := range file.Services {
 		for i, r := range s.Routes {
 			route := verify.Route{
-				Service: s.Name, Name: orElse(r.Name, fmt.Sprintf("%s[%d]", s.Name, i)), Upstream: orElse(s.URL, s.Host),
+				Service: s.Name, Name: cmp.Or(r.Name, fmt.Sprintf("%s[%d]", s.Name, i)), Upstream: cmp.Or(s.URL, s.Host),
 				Paths: append([]string{}, r.Paths...), Expression: r.Expression,
 				Plugins: []string{}, Groups: []string{}, Origins: []string{},
 			}

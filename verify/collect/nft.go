@@ -104,20 +104,22 @@ func parseRuleset(data []byte) (*verify.Firewall, error) {
 		}
 		scope := c.Family + " " + c.Table + " "
 		lookup := func(name string) []string { return sets[scope+name] }
-		var follow func(name string, depth int)
-		follow = func(name string, depth int) {
+		var follow func(name string, under verify.FirewallRule, depth int)
+		follow = func(name string, under verify.FirewallRule, depth int) {
 			for _, r := range rules[scope+name] {
-				facts, target := nftRuleFacts(r.Expr, lookup)
-				if len(chain.Rules) == maxRules {
-					return
-				}
-				chain.Rules = append(chain.Rules, facts)
-				if target != "" && depth < maxJumps {
-					follow(target, depth+1)
+				for _, b := range nftRuleFacts(r.Expr, lookup) {
+					if len(chain.Rules) == maxRules {
+						return
+					}
+					facts := inherit(under, b.rule)
+					chain.Rules = append(chain.Rules, facts)
+					if b.target != "" && depth < maxJumps {
+						follow(b.target, facts, depth+1)
+					}
 				}
 			}
 		}
-		follow(c.Name, 0)
+		follow(c.Name, verify.FirewallRule{}, 0)
 		firewall.Chains = append(firewall.Chains, chain)
 	}
 	return firewall, nil
@@ -130,39 +132,115 @@ const (
 	maxRules = 10_000
 )
 
-// nftRuleFacts summarises the statements of one rule, and names the chain it
-// jumps to, if any.
-func nftRuleFacts(statements []map[string]json.RawMessage, set func(name string) []string) (verify.FirewallRule, string) {
-	target := ""
+// inherit gives a rule what the jump to its chain looked at, where it does not
+// look itself.
+func inherit(jump, rule verify.FirewallRule) verify.FirewallRule {
+	if rule.Protocol == "" {
+		rule.Protocol = jump.Protocol
+	}
+	if len(rule.Ports) == 0 {
+		rule.Ports, rule.Except = append(rule.Ports, jump.Ports...), jump.Except
+	}
+	if len(rule.Sources) == 0 {
+		rule.Sources = append(rule.Sources, jump.Sources...)
+	}
+	if len(rule.Interfaces) == 0 {
+		rule.Interfaces = append(rule.Interfaces, jump.Interfaces...)
+	}
+	if len(rule.States) == 0 {
+		rule.States = append(rule.States, jump.States...)
+	}
+	rule.ToLocal = rule.ToLocal || jump.ToLocal
+	rule.Limited = rule.Limited || jump.Limited
+	rule.Partial = rule.Partial || jump.Partial
+	return rule
+}
+
+// A branch is one outcome of a rule: a rule with a verdict map has several.
+type branch struct {
+	rule   verify.FirewallRule
+	target string // the chain it jumps to, if any
+}
+
+// nftRuleFacts summarises the statements of one rule.
+func nftRuleFacts(statements []map[string]json.RawMessage, set func(name string) []string) []branch {
 	rule := verify.FirewallRule{Ports: []string{}, Sources: []string{}, Interfaces: []string{}, States: []string{}}
+	target := ""
+	var branches []branch
 	for _, statement := range statements {
 		for name, body := range statement {
 			switch name {
 			case "match":
 				var m nftMatch
-				if json.Unmarshal(body, &m) == nil {
-					nftMatchFacts(&rule, m, set)
+				if json.Unmarshal(body, &m) != nil || !nftMatchFacts(&rule, m, set) {
+					rule.Partial = true
 				}
-			case "accept", "drop", "reject", "queue", "return":
-				rule.Verdict = name
-			case "jump", "goto":
-				rule.Verdict = name
-				var to struct{ Target string }
-				if json.Unmarshal(body, &to) == nil {
-					target = to.Target
-				}
+			case "vmap":
+				branches = nftVerdictMap(rule, body, set)
 			case "limit", "meter":
 				rule.Limited = true
+			case "xt": // an iptables match or target that nft only carries
+				rule.Partial = true
 			case "set": // "add @set { … limit … }" and friends: a per-source meter
 				rule.Limited = rule.Limited || strings.Contains(string(body), `"limit"`)
+			default:
+				if verdict, to, ok := nftVerdict(name, body); ok {
+					rule.Verdict, target = verdict, to
+				}
 			}
 		}
 	}
-	return rule, target
+	if branches != nil {
+		return branches
+	}
+	return []branch{{rule, target}}
 }
 
-// nftMatchFacts notes what one match looks at.
-func nftMatchFacts(rule *verify.FirewallRule, m nftMatch, set func(name string) []string) {
+// nftVerdict reads a verdict statement and the chain it leads to.
+func nftVerdict(name string, body json.RawMessage) (verdict, target string, ok bool) {
+	switch name {
+	case "accept", "drop", "reject", "queue", "return":
+		return name, "", true
+	case "jump", "goto":
+		var to struct{ Target string }
+		_ = json.Unmarshal(body, &to) // an odd jump is still shown as one
+		return name, to.Target, true
+	}
+	return "", "", false
+}
+
+// nftVerdictMap makes a branch of each entry of "KEY vmap { VALUE : VERDICT }".
+func nftVerdictMap(rule verify.FirewallRule, body json.RawMessage, set func(name string) []string) []branch {
+	var vmap struct {
+		Key  json.RawMessage
+		Data struct{ Set [][]json.RawMessage }
+	}
+	rule.Partial = true
+	if json.Unmarshal(body, &vmap) != nil || len(vmap.Data.Set) == 0 {
+		return []branch{{rule: rule}} // such as a named map
+	}
+	var branches []branch
+	for _, entry := range vmap.Data.Set {
+		if len(entry) != 2 {
+			continue
+		}
+		b := branch{rule: rule}
+		b.rule.Ports, b.rule.Sources = slices.Clone(rule.Ports), slices.Clone(rule.Sources)
+		b.rule.Interfaces, b.rule.States = slices.Clone(rule.Interfaces), slices.Clone(rule.States)
+		b.rule.Partial = !nftMatchFacts(&b.rule, nftMatch{Op: "==", Left: vmap.Key, Right: entry[0]}, set)
+		var verdict map[string]json.RawMessage
+		if json.Unmarshal(entry[1], &verdict) == nil {
+			for name, detail := range verdict {
+				b.rule.Verdict, b.target, _ = nftVerdict(name, detail)
+			}
+		}
+		branches = append(branches, b)
+	}
+	return branches
+}
+
+// nftMatchFacts notes what one match looks at, and reports whether it could.
+func nftMatchFacts(rule *verify.FirewallRule, m nftMatch, set func(name string) []string) bool {
 	var left struct {
 		Payload struct{ Protocol, Field string }
 		Meta    struct{ Key string }
@@ -170,7 +248,7 @@ func nftMatchFacts(rule *verify.FirewallRule, m nftMatch, set func(name string) 
 		Fib     struct{ Result string }
 	}
 	if json.Unmarshal(m.Left, &left) != nil {
-		return
+		return false
 	}
 	values := nftValues(m.Right)
 	if len(values) == 1 && strings.HasPrefix(values[0], "@") {
@@ -193,7 +271,10 @@ func nftMatchFacts(rule *verify.FirewallRule, m nftMatch, set func(name string) 
 		rule.States = append(rule.States, values...)
 	case left.Fib.Result == "type":
 		rule.ToLocal = slices.Contains(values, "local")
+	default:
+		return false
 	}
+	return true
 }
 
 // nftValues flattens the right side of a match or a set's element to text:

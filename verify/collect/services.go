@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"path"
@@ -68,18 +69,10 @@ func readJournald(a answers, s *verify.Server) error {
 	}
 	values := assignments(text)
 	s.Journald = &verify.Journald{
-		Storage: orElse(values["Storage"], "auto"), SystemMaxUse: values["SystemMaxUse"],
-		Compress: orElse(values["Compress"], "yes"), Persistent: values["Persistent"] == "yes",
+		Storage: cmp.Or(values["Storage"], "auto"), SystemMaxUse: values["SystemMaxUse"],
+		Compress: cmp.Or(values["Compress"], "yes"), Persistent: values["Persistent"] == "yes",
 	}
 	return nil
-}
-
-// orElse returns value, or other when value is empty.
-func orElse(value, other string) string {
-	if value == "" {
-		return other
-	}
-	return value
 }
 
 func readAppArmor(a answers, s *verify.Server) error {

@@ -43,7 +43,7 @@ func (c *collection) site(ctx context.Context, address string, d Domain) verify.
 	var group sync.WaitGroup
 	for i, v := range tlsVersions {
 		group.Go(func() {
-			state, err := handshake(ctx, address, d.Name, v.id)
+			state, err := handshake(ctx, net.JoinHostPort(address, "443"), d.Name, v.id)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -113,7 +113,7 @@ func handshake(ctx context.Context, address, name string, version uint16) (tls.C
 		}
 	}
 	dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: connectTimeout}, Config: config}
-	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(address, "443"))
+	conn, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return tls.ConnectionState{}, err
 	}

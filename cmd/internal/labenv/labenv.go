@@ -67,17 +67,10 @@ func Write(ctx context.Context, l *lab.Lab, dir string, progress func(string)) e
 	}
 	identity := filepath.Join(dir, ".holdfast", "identity.txt")
 	recipient, err := secrets.NewIdentity(identity)
-	if errors.Is(err, fs.ErrExist) {
-		err = nil
-	}
 	if err != nil {
 		return err
 	}
-	options := environment.InitOptions{}
-	if recipient != "" {
-		options.Recipients = []string{recipient}
-	}
-	if _, err := environment.Init(dir, options); err != nil {
+	if _, err := environment.Init(dir, environment.InitOptions{Recipients: []string{recipient}}); err != nil {
 		return err
 	}
 	if _, err := pair.InitSecrets(dir, []string{identity}); err != nil {
@@ -158,7 +151,6 @@ func render(l *lab.Lab, refs map[string]string) ([]byte, error) {
 	}{
 		Name: "lab", Subnet: l.Subnet, Delivery: "registry",
 		Production: l.Servers[lab.Production], Audit: l.Servers[lab.Audit],
-		App: "docker.io/library/nginx:1.29.4",
 	}
 	if refs != nil {
 		data.Delivery = "ship"

@@ -3,6 +3,7 @@ package pair
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"net"
 	"slices"
 	"strings"
@@ -40,9 +41,18 @@ func (p *Pair) connectDatabase(ctx context.Context, user, secret string) (*pgx.C
 	return conn, nil
 }
 
+// migrationScripts are the texts of Holdfast's own migrations.
+var migrationScripts = func() fs.FS {
+	scripts, err := fs.Sub(templates.FS, "migrations")
+	if err != nil {
+		panic(err) // only an invalid path can do that, and this one is constant
+	}
+	return scripts
+}()
+
 // baselineMigrations are Holdfast's own.
 func (p *Pair) baselineMigrations() migrate.Baseline {
-	return migrate.Baseline{Scripts: templates.Migrations, Schemas: p.schemas(), AuditorPassword: p.secrets["AUDITOR_PASSWORD"]}
+	return migrate.Baseline{Scripts: migrationScripts, Schemas: p.schemas(), AuditorPassword: p.secrets["AUDITOR_PASSWORD"]}
 }
 
 func (p *Pair) schemas() []string {
@@ -119,11 +129,59 @@ func (p *Pair) migrate(ctx context.Context, tell func(string)) error {
 	return nil
 }
 
+// MigrationStatus compares the folder with what the database has recorded.
+type MigrationStatus struct {
+	Applied    []string `json:"applied"`     // paths
+	Pending    []string `json:"pending"`     // paths, in the order they would be applied
+	Changed    []string `json:"changed"`     // paths of those edited after they were applied
+	RemoteOnly []string `json:"remote_only"` // versions the folder does not hold
+}
+
+// MigrationStatus asks the production database for its history.
+func (p *Pair) MigrationStatus(ctx context.Context) (MigrationStatus, error) {
+	var s MigrationStatus
+	if err := p.Production.connect(ctx); err != nil {
+		return s, err
+	}
+	conn, err := p.connectDatabase(ctx, "postgres", "POSTGRES_PASSWORD")
+	if err != nil {
+		return s, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	status, err := migrate.ReadStatus(ctx, conn, p.Migrations)
+	if err != nil {
+		return s, err
+	}
+	paths := func(files []migrate.File) []string {
+		list := make([]string, 0, len(files))
+		for _, f := range files {
+			list = append(list, f.Path)
+		}
+		return list
+	}
+	return MigrationStatus{paths(status.Applied), paths(status.Pending), paths(status.Changed), status.RemoteOnly}, nil
+}
+
+// Migrate applies what is pending and returns how many files that were.
+func (p *Pair) Migrate(ctx context.Context) (int, error) {
+	if err := p.Production.connect(ctx); err != nil {
+		return 0, err
+	}
+	if err := p.Production.observe(ctx, true); err != nil {
+		return 0, err
+	}
+	pending, err := p.pendingMigrations()
+	if err != nil {
+		return 0, err
+	}
+	return len(pending), p.migrate(ctx, func(line string) { p.ui.Progress("production", "%s", line) })
+}
+
 // gate evaluates the database rules on the catalog as the migrations would
 // leave it, inside their transaction.
 func (p *Pair) gate(rules *baseline.Baseline) func(context.Context, pgx.Tx, []migrate.File) error {
 	return func(ctx context.Context, tx pgx.Tx, applied []migrate.File) error {
-		facts, err := database.Collect(ctx, tx, database.Options{Schemas: p.schemas()})
+		facts, err := database.Collect(ctx, tx.Conn(), database.Options{Schemas: p.schemas()})
 		if err != nil {
 			return fmt.Errorf("the gate could not read the new catalog: %w", err)
 		}

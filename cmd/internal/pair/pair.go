@@ -56,6 +56,7 @@ type Pair struct {
 
 	options Options
 	secrets secrets.Set
+	steps   []stacks.Step // what State lacks of Release
 	ui      *ui.UI
 }
 

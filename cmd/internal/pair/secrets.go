@@ -23,6 +23,15 @@ func readSecrets(env *environment.Environment, identityFiles []string) (secrets.
 	if err != nil {
 		return nil, err
 	}
+	var missing environment.Errors
+	for _, use := range env.SecretUses() {
+		if len(set.Missing(use.Name)) > 0 {
+			missing = append(missing, env.ErrorAt(use.Path, "secrets.age holds no "+use.Name, "add it: age -d "+env.SecretsPath()+", a line NAME: value, and encrypt it again to secrets.recipients"))
+		}
+	}
+	if len(missing) > 0 {
+		return nil, missing
+	}
 	if problems := secrets.Check(set, time.Now()); len(problems) > 0 {
 		var texts []string
 		for _, p := range problems {

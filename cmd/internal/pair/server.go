@@ -28,6 +28,8 @@ type Server struct {
 	Facts provision.Facts
 	State stacks.State // production only
 
+	provisioning provision.Plan // what Facts lack of what is declared
+
 	pair      *Pair
 	operators []string // authorized_keys lines
 

@@ -1,8 +1,6 @@
-# $sysctl_paths are keys with "/" for ".".
+# $sysctl_paths are keys with "/" for ".". Read by grep, in one piece: the shell
+# reads byte by byte, and the kernel gives these files' first byte only.
 cd /proc/sys || exit
-for path in $sysctl_paths; do
-    if [ -r "$path" ] && IFS= read -r value <"$path"; then
-        printf '%s=%s\n' "$path" "$value"
-    fi
-done
+# shellcheck disable=SC2086 # a list of paths
+grep -sH '' $sysctl_paths | sed 's/:/=/'
 exit 0

@@ -28,6 +28,7 @@ type gateway struct {
 	realHeader string         // KONG_REAL_IP_HEADER
 	recursive  bool           // KONG_REAL_IP_RECURSIVE
 	quiet      bool           // KONG_HEADERS=off: says nothing of itself
+	log        *slog.Logger   // of requests; nil is none
 	transport  http.RoundTripper
 	now        func() time.Time
 }
@@ -102,6 +103,29 @@ func (x *exchange) anonymous(m *model, name string) *reply {
 var claimed = []string{"X-Consumer-ID", "X-Consumer-Username", "X-Consumer-Custom-ID", "X-Consumer-Groups", "X-Credential-Identifier", "X-Anonymous-Consumer"}
 
 func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	recorded := &recorder{ResponseWriter: w}
+	g.handle(recorded, r)
+	if g.log != nil {
+		// Without the query: keys and tokens travel in it.
+		g.log.Info("request", "from", r.RemoteAddr, "method", r.Method, "path", r.URL.Path, "status", recorded.status)
+	}
+}
+
+// A recorder remembers the status for the access log.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (r *recorder) WriteHeader(status int) {
+	r.status = status
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController reach what the server can do.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+func (g *gateway) handle(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{in: r, path: normalPath(r.URL), now: g.now, method: r.Method, header: r.Header.Clone(), query: r.URL.Query(), response: http.Header{}}
 	x.clientIP = g.clientIP(r)
 	if !g.quiet {

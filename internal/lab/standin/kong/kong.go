@@ -121,6 +121,9 @@ func run(ctx context.Context) error {
 	g.realHeader = environ("KONG_REAL_IP_HEADER", g.realHeader)
 	g.recursive = environ("KONG_REAL_IP_RECURSIVE", "off") == "on"
 	g.quiet = environ("KONG_HEADERS", "on") == "off"
+	if environ("KONG_PROXY_ACCESS_LOG", "logs/access.log") != "off" {
+		g.log = slog.Default()
+	}
 
 	servers, err := listen(g)
 	if err != nil {

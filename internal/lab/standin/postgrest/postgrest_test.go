@@ -94,55 +94,56 @@ func TestRequestsRunUnderTheRoleOfTheToken(t *testing.T) {
 	base := newServer(t)
 	asAda := []string{"Authorization", signed(t, "authenticated", ada, time.Hour)}
 	asService := []string{"Authorization", signed(t, "service_role", "", time.Hour)}
-	for name, c := range map[string]struct {
-		method, path, body string
-		headers            []string
-		status             int
-		want               string // the body, or a part of it
+	// In this order: what is written is read by those after it.
+	for _, c := range []struct {
+		name, method, path, body string
+		headers                  []string
+		status                   int
+		want                     string // the body, or a part of it
 	}{
-		"own rows only":          {"GET", "/todos?select=title&order=id", "", asAda, 200, `[{"title":"a, \"quoted\" one"},`},
-		"view under the caller":  {"GET", "/titles?order=title.desc&limit=1", "", asAda, 200, `[{"title":"second"}]`},
-		"service role sees all":  {"GET", "/todos?select=id&order=id.desc", "", asService, 200, `[{"id":3},`},
-		"without a grant":        {"GET", "/todos", "", nil, 401, `"code":"42501"`},
-		"with a token but grant": {"GET", "/todos", "", []string{"Authorization", signed(t, "anon", "", time.Hour)}, 403, `"code":"42501"`},
-		"filter eq":              {"GET", "/todos?select=id&id=eq.2", "", asAda, 200, `[{"id":2}]`},
-		"filter not eq":          {"GET", "/todos?select=id&id=not.eq.2", "", asAda, 200, `[{"id":1}]`},
-		"filter in":              {"GET", `/todos?select=n:id&title=in.("a, \"quoted\" one",x)`, "", asAda, 200, `[{"n":1}]`},
-		"filter is":              {"GET", "/todos?select=id&done=is.false&id=gt.1", "", asAda, 200, `[{"id":2}]`},
-		"filter like":            {"GET", "/todos?select=id::text&title=like.sec*", "", asAda, 200, `[{"id":"2"}]`},
-		"single object":          {"GET", "/todos?select=id&id=eq.2", "", append(asAda, "Accept", "application/vnd.pgrst.object+json"), 200, `{"id":2}`},
-		"no single object":       {"GET", "/todos", "", append(asAda, "Accept", "application/vnd.pgrst.object+json"), 406, `"PGRST116"`},
-		"unknown table":          {"GET", "/nope", "", asAda, 404, `"PGRST205"`},
-		"unknown column":         {"GET", "/todos?nope=eq.1", "", asAda, 400, `"42703"`},
-		"wrong type":             {"GET", "/todos?id=eq.x", "", asAda, 400, `"22P02"`},
-		"broken filter":          {"GET", "/todos?id=2", "", asAda, 400, `"PGRST100"`},
-		"embedding":              {"GET", "/todos?select=*,users(*)", "", asAda, 501, "embedding"},
-		"injection in a name":    {"GET", `/todos?id"%3D1%20or%201=eq.1`, "", asAda, 400, `"42703"`},
-		"injection in a table":   {"GET", `/todos"%20t;drop`, "", asAda, 404, `"PGRST205"`},
-		"odd names":              {"GET", `/Odd%20%22name?a%20col=eq.1`, "", asAda, 200, `[]`},
-		"schema not exposed":     {"GET", "/keys", "", append(asAda, "Accept-Profile", "private"), 406, `"PGRST106"`},
-		"insert for oneself":     {"POST", "/todos?select=owner", `{"title":"new"}`, append(asAda, "Prefer", "return=representation"), 201, ada},
-		"insert for another":     {"POST", "/todos", `{"title":"new","owner":"` + bob + `"}`, asAda, 403, `row-level security`},
-		"insert of unlike rows":  {"POST", "/todos", `[{"title":"a"},{"done":true}]`, asAda, 400, `"PGRST102"`},
-		"insert of no JSON":      {"POST", "/todos", `{`, asAda, 400, `"PGRST102"`},
-		"insert twice":           {"POST", "/todos", `{"id":1,"title":"again"}`, asAda, 409, `"23505"`},
-		"update of another's":    {"PATCH", "/todos?id=eq.3", `{"title":"stolen"}`, append(asAda, "Prefer", "return=representation"), 200, `[]`},
-		"delete of another's":    {"DELETE", "/todos?id=eq.3", "", append(asAda, "Prefer", "return=representation"), 200, `[]`},
-		"update":                 {"PATCH", "/todos?id=eq.2&select=title,done", `{"done":true,"title":"x"}`, append(asService, "Prefer", "return=representation"), 200, `[{"title":"x","done":true}]`},
-		"function":               {"POST", "/rpc/add", `{"a":1,"b":2}`, nil, 200, `3`},
-		"function with default":  {"GET", "/rpc/add?a=5", "", nil, 200, `6`},
-		"function of rows":       {"POST", "/rpc/mine", `{}`, asAda, 200, `"owner":"` + ada},
-		"function of nothing":    {"POST", "/rpc/nothing", "", asAda, 204, ``},
-		"unknown function":       {"POST", "/rpc/nope", `{}`, asAda, 404, `"PGRST202"`},
-		"claims and timeout":     {"POST", "/rpc/whoami", ``, asAda, 200, `{"role" : "authenticated", "sub" : "` + ada + `", "timeout" : "8s"}`},
-		"root":                   {"GET", "/", "", nil, 200, `"/rpc/add"`},
-		"method":                 {"PUT", "/todos", "", asAda, 405, `"PGRST117"`},
-		"writing in a read":      {"GET", "/rpc/nothing", "", asAda, 204, ``},
-		"expired token":          {"GET", "/todos", "", []string{"Authorization", signed(t, "authenticated", ada, -time.Hour)}, 401, `JWT expired`},
-		"forged token":           {"GET", "/todos", "", []string{"Authorization", signed(t, "service_role", ada, time.Hour) + "x"}, 401, `"PGRST301"`},
-		"role of somebody else":  {"GET", "/todos", "", []string{"Authorization", signed(t, "supabase_auth_admin", ada, time.Hour)}, 403, `"42501"`},
+		{"own rows only", "GET", "/todos?select=title&order=id", "", asAda, 200, `[{"title":"a, \"quoted\" one"},`},
+		{"view under the caller", "GET", "/titles?order=title.desc&limit=1", "", asAda, 200, `[{"title":"second"}]`},
+		{"service role sees all", "GET", "/todos?select=id&order=id.desc", "", asService, 200, `{"id":3},`},
+		{"without a grant", "GET", "/todos", "", nil, 401, `"code":"42501"`},
+		{"with a token but grant", "GET", "/todos", "", []string{"Authorization", signed(t, "anon", "", time.Hour)}, 403, `"code":"42501"`},
+		{"filter eq", "GET", "/todos?select=id&id=eq.2", "", asAda, 200, `[{"id":2}]`},
+		{"filter not eq", "GET", "/todos?select=id&id=not.eq.2", "", asAda, 200, `[{"id":1}]`},
+		{"filter in", "GET", "/todos?select=n:id&title=in." + url.QueryEscape(`("a, \"quoted\" one",x)`), "", asAda, 200, `[{"n":1}]`},
+		{"filter is", "GET", "/todos?select=id&done=is.false&id=gt.1", "", asAda, 200, `[{"id":2}]`},
+		{"filter like", "GET", "/todos?select=id::text&title=like.sec*", "", asAda, 200, `[{"id":"2"}]`},
+		{"single object", "GET", "/todos?select=id&id=eq.2", "", append(asAda, "Accept", "application/vnd.pgrst.object+json"), 200, `{"id":2}`},
+		{"no single object", "GET", "/todos", "", append(asAda, "Accept", "application/vnd.pgrst.object+json"), 406, `"PGRST116"`},
+		{"unknown table", "GET", "/nope", "", asAda, 404, `"PGRST205"`},
+		{"unknown column", "GET", "/todos?nope=eq.1", "", asAda, 400, `"42703"`},
+		{"wrong type", "GET", "/todos?id=eq.x", "", asAda, 400, `"22P02"`},
+		{"broken filter", "GET", "/todos?id=2", "", asAda, 400, `"PGRST100"`},
+		{"embedding", "GET", "/todos?select=*,users(*)", "", asAda, 501, "embedding"},
+		{"injection in a name", "GET", `/todos?id"%3D1%20or%201=eq.1`, "", asAda, 400, `"42703"`},
+		{"injection in a table", "GET", `/todos"%20t;drop`, "", asAda, 404, `"PGRST205"`},
+		{"odd names", "GET", `/Odd%20%22name?a%20col=eq.1`, "", asAda, 200, `[]`},
+		{"schema not exposed", "GET", "/keys", "", append(asAda, "Accept-Profile", "private"), 406, `"PGRST106"`},
+		{"insert for oneself", "POST", "/todos?select=owner", `{"title":"new"}`, append(asAda, "Prefer", "return=representation"), 201, ada},
+		{"insert for another", "POST", "/todos", `{"title":"new","owner":"` + bob + `"}`, asAda, 403, `row-level security`},
+		{"insert of unlike rows", "POST", "/todos", `[{"title":"a"},{"done":true}]`, asAda, 400, `"PGRST102"`},
+		{"insert of no JSON", "POST", "/todos", `{`, asAda, 400, `"PGRST102"`},
+		{"insert twice", "POST", "/todos", `{"id":1,"title":"again"}`, asAda, 409, `"23505"`},
+		{"update of another's", "PATCH", "/todos?id=eq.3", `{"title":"stolen"}`, append(asAda, "Prefer", "return=representation"), 200, `[]`},
+		{"delete of another's", "DELETE", "/todos?id=eq.3", "", append(asAda, "Prefer", "return=representation"), 200, `[]`},
+		{"update", "PATCH", "/todos?id=eq.2&select=title,done", `{"done":true,"title":"x"}`, append(asService, "Prefer", "return=representation"), 200, `[{"title":"x","done":true}]`},
+		{"function", "POST", "/rpc/add", `{"a":1,"b":2}`, nil, 200, `3`},
+		{"function with default", "GET", "/rpc/add?a=5", "", nil, 200, `6`},
+		{"function of rows", "POST", "/rpc/mine", `{}`, asAda, 200, `"owner":"` + ada},
+		{"function of nothing", "POST", "/rpc/nothing", "", asAda, 204, ``},
+		{"unknown function", "POST", "/rpc/nope", `{}`, asAda, 404, `"PGRST202"`},
+		{"claims and timeout", "POST", "/rpc/whoami", ``, asAda, 200, `{"role" : "authenticated", "sub" : "` + ada + `", "timeout" : "8s"}`},
+		{"root", "GET", "/", "", nil, 200, `"/rpc/add"`},
+		{"method", "PUT", "/todos", "", asAda, 405, `"PGRST117"`},
+		{"writing in a read", "GET", "/rpc/nothing", "", asAda, 204, ``},
+		{"expired token", "GET", "/todos", "", []string{"Authorization", signed(t, "authenticated", ada, -time.Hour)}, 401, `JWT expired`},
+		{"forged token", "GET", "/todos", "", []string{"Authorization", signed(t, "service_role", ada, time.Hour) + "x"}, 401, `"PGRST301"`},
+		{"role of somebody else", "GET", "/todos", "", []string{"Authorization", signed(t, "supabase_auth_admin", ada, time.Hour)}, 403, `"42501"`},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(c.name, func(t *testing.T) {
 			status, body, _ := ask(t, c.method, base+c.path, c.body, c.headers...)
 			if status != c.status || !strings.Contains(body, c.want) {
 				t.Errorf("%d %s\nwant %d with %s", status, body, c.status, c.want)

@@ -1,0 +1,41 @@
+package pair
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"holdfast/internal/version"
+	"holdfast/provision"
+)
+
+// journal appends what a run did to each changed server's journal. It is
+// written also when the run failed, and when it was interrupted.
+func (p *Pair) journal(ctx context.Context, plan *Plan, outcome error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	result := "done"
+	if outcome != nil {
+		result, _, _ = strings.Cut(outcome.Error(), "\n")
+	}
+	for i, s := range p.Servers() {
+		changes := plan.Servers[i].Changes
+		if len(changes) == 0 {
+			continue
+		}
+		record := provision.Record{Time: time.Now().UTC(), Holder: holder(), Version: version.String(), Release: p.Release.ID, Result: result}
+		for _, c := range changes {
+			record.Changes = append(record.Changes, c.ID)
+		}
+		script, err := provision.JournalScript(record)
+		if err != nil {
+			return err
+		}
+		if err := s.Run(ctx, script, nil, io.Discard, io.Discard); err != nil {
+			return fmt.Errorf("%s: write the journal: %w", s.Role, err)
+		}
+	}
+	return nil
+}

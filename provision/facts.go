@@ -1,0 +1,317 @@
+package provision
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"holdfast/internal/probe"
+)
+
+// Facts are what was observed of one server.
+type Facts struct {
+	Role           string   `json:"role"`
+	Hostname       string   `json:"hostname"`
+	OS             OS       `json:"os"`
+	Kernel         string   `json:"kernel"`
+	Architecture   string   `json:"architecture"`        // dpkg's word, as in "amd64"
+	Container      string   `json:"container,omitempty"` // systemd-detect-virt(1)'s word; "" on a machine of its own
+	BootID         string   `json:"boot_id"`
+	RebootRequired bool     `json:"reboot_required"`
+	RebootPackages []string `json:"reboot_packages,omitempty"` // what a reboot is due for, where it is known
+
+	Packages     map[string]string    `json:"packages"`                // name → dpkg's status, as in "installed"
+	PackageLists *time.Duration       `json:"package_lists,omitempty"` // age; nil: there are none
+	Units        map[string]UnitFacts `json:"units"`
+	Files        map[string]FileFacts `json:"files"`   // those that exist
+	Sysctls      map[string]string    `json:"sysctls"` // live values of keys that this kernel has
+	Users        map[string]UserFacts `json:"users"`   // those that exist
+	SSHPorts     []int                `json:"ssh_ports"`
+	Firewall     FirewallFacts        `json:"firewall"`
+	FreeMiB      map[string]int64     `json:"free_mib"` // mount point → free space
+
+	Guard   GuardFacts `json:"guard"`
+	Pending []string   `json:"pending,omitempty"` // actions that a run has left undone
+}
+
+// An OS is what os-release(5) says.
+type OS struct {
+	ID      string `json:"id"`      // "debian", "ubuntu"
+	Version string `json:"version"` // "13", "24.04"
+	Name    string `json:"name"`    // for people
+}
+
+// Key is id and version, as in "ubuntu 24.04".
+func (o OS) Key() string { return o.ID + " " + o.Version }
+
+// UnitFacts are the state of a systemd unit, in systemd's own words.
+type UnitFacts struct {
+	Load   string `json:"load"`   // "loaded", "not-found", "masked"
+	Active string `json:"active"` // "active", "inactive", "failed"
+	File   string `json:"file"`   // "enabled", "disabled", "static"; "" for an unknown unit
+	// Inapplicable: systemd was asked to start it and found that a condition of
+	// the unit does not hold, as in a container that can't set the clock.
+	Inapplicable bool `json:"inapplicable,omitempty"`
+}
+
+// FileFacts are the state of a file that exists.
+type FileFacts struct {
+	Kind    string `json:"kind"` // "file", "link", "folder" or "other"
+	Mode    string `json:"mode"` // four octal digits
+	Owner   string `json:"owner"`
+	Group   string `json:"group"`
+	SHA256  string `json:"sha256"` // hex; of a file's content
+	Content []byte `json:"-"`
+}
+
+// UserFacts are the state of an account.
+type UserFacts struct {
+	ID       int      `json:"id"`
+	Home     string   `json:"home"`
+	Shell    string   `json:"shell"`
+	Password string   `json:"password"` // "set", "locked" or "empty"
+	Groups   []string `json:"groups"`
+	Keys     *Keys    `json:"keys,omitempty"` // nil: no authorized_keys
+}
+
+// Keys are an account's authorized_keys.
+type Keys struct {
+	FolderMode string `json:"folder_mode"` // of .ssh; four octal digits
+	Mode       string `json:"mode"`        // four octal digits
+	Owner      string `json:"owner"`
+	Text       string `json:"text"`
+}
+
+// FirewallFacts compare the live table with the file it is loaded from.
+type FirewallFacts struct {
+	AsDeclared bool   `json:"as_declared"` // the live table is what the file holds
+	Live       string `json:"live"`        // nft's listing where it is not; "" when there is no table
+}
+
+// GuardFacts tell of changes that are, or were, waiting for a new login.
+type GuardFacts struct {
+	Armed    bool      `json:"armed,omitempty"`
+	Reverted *Reverted `json:"reverted,omitempty"`
+}
+
+// Reverted is what the guard put back. It is forgotten with the next change
+// that is confirmed.
+type Reverted struct {
+	At    string   `json:"at"` // RFC 3339, UTC
+	Files []string `json:"files"`
+}
+
+// supported are the systems that the resources were written for.
+var supported = []string{"debian 13", "debian 12", "ubuntu 24.04", "ubuntu 22.04"}
+
+// minFreeMiB is the room that an installation needs on / and /var.
+const minFreeMiB = 500
+
+// An UnsupportedError is a server that Holdfast does not know how to provision.
+type UnsupportedError struct {
+	OS   OS
+	Role string
+}
+
+func (e *UnsupportedError) Error() string {
+	name := e.OS.Name
+	if name == "" {
+		name = "a system without a name in /etc/os-release"
+	}
+	if slices.Contains(supported, e.OS.Key()) {
+		return fmt.Sprintf("%s can't be a %s server: its Docker is too old and has no Compose v2", name, e.Role)
+	}
+	return fmt.Sprintf("%s is not supported; Debian 13, Ubuntu 24.04 and 22.04 are, and Debian 12 for the audit server", name)
+}
+
+// Hint says what to do next.
+func (e *UnsupportedError) Hint() string {
+	return "install Debian 13 on the server; nothing was changed on it"
+}
+
+// A DiskFullError is a file system with too little room.
+type DiskFullError struct {
+	Path    string // mount point
+	FreeMiB int64
+}
+
+func (e *DiskFullError) Error() string {
+	return fmt.Sprintf("%s has %d MiB free, and %d are needed", e.Path, e.FreeMiB, minFreeMiB)
+}
+
+// Hint says what to do next.
+func (e *DiskFullError) Hint() string {
+	return "make room, then run again: du -xh --max-depth=2 " + e.Path + " | sort -h | tail"
+}
+
+// ParseFacts reads the answers to the probes of [Probes]. The error is an
+// *[UnsupportedError], a *[DiskFullError], or says which answer can't be read.
+func ParseFacts(role string, outputs probe.Outputs) (Facts, error) {
+	f := Facts{
+		Role: role, Packages: map[string]string{}, Units: map[string]UnitFacts{}, Files: map[string]FileFacts{},
+		Sysctls: map[string]string{}, Users: map[string]UserFacts{}, FreeMiB: map[string]int64{},
+	}
+	// The system comes first: on a foreign one the other probes may well fail.
+	for _, p := range parsers {
+		out, ok := outputs[p.name]
+		switch {
+		case !ok && p.optional:
+			continue
+		case !ok:
+			return f, fmt.Errorf("observe the server: it gave no answer to %s", p.name)
+		case out.Exit != 0:
+			return f, fmt.Errorf("observe the server: %s exited %d: %s", p.name, out.Exit, strings.TrimSpace(out.Stderr))
+		}
+		if err := p.parse(&f, out.Stdout); err != nil {
+			return f, fmt.Errorf("observe the server: %s: %w", p.name, err)
+		}
+		if p.name == probeSystem {
+			if err := f.refuse(); err != nil {
+				return f, err
+			}
+		}
+	}
+	return f, nil
+}
+
+// refuse returns why nothing can be done on this server.
+func (f *Facts) refuse() error {
+	if !slices.Contains(supported, f.OS.Key()) || f.OS.Key() == "debian 12" && f.Role == "production" {
+		return &UnsupportedError{OS: f.OS, Role: f.Role}
+	}
+	for path, free := range f.FreeMiB {
+		if free < minFreeMiB {
+			return &DiskFullError{Path: path, FreeMiB: free}
+		}
+	}
+	return nil
+}
+
+func (f *Facts) parseSystem(text string) error {
+	var reverted []string
+	for line := range strings.Lines(text) {
+		name, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+		if !ok {
+			return fmt.Errorf("unreadable line %q", line)
+		}
+		switch name {
+		case "os.ID":
+			f.OS.ID = unquote(value)
+		case "os.VERSION_ID":
+			f.OS.Version = unquote(value)
+		case "os.PRETTY_NAME":
+			f.OS.Name = unquote(value)
+		case "hostname":
+			f.Hostname = value
+		case "kernel":
+			f.Kernel = value
+		case "architecture":
+			f.Architecture = value
+		case "container":
+			if value != "none" {
+				f.Container = value
+			}
+		case "boot":
+			f.BootID = value
+		case "reboot":
+			f.RebootRequired, f.RebootPackages = true, sorted(strings.Fields(value))
+		case "ssh-port":
+			port, err := strconv.ParseUint(value, 10, 16)
+			if err != nil || port == 0 {
+				return fmt.Errorf("sshd listens on port %q", value)
+			}
+			f.SSHPorts = append(f.SSHPorts, int(port))
+		case "lists-age":
+			seconds, err := strconv.ParseInt(value, 10, 32)
+			if err != nil {
+				return fmt.Errorf("the package lists are %q seconds old", value)
+			}
+			age := time.Duration(seconds) * time.Second
+			f.PackageLists = &age
+		case "free":
+			blocks, path, _ := strings.Cut(value, " ")
+			n, err := strconv.ParseInt(blocks, 10, 64)
+			if err != nil {
+				return fmt.Errorf("%q blocks are free on %s", blocks, path)
+			}
+			f.FreeMiB[path] = n >> 10
+		case "guard-armed":
+			f.Guard.Armed = true
+		case "guard-reverted":
+			reverted = append(reverted, value)
+		case "pending":
+			// It goes back into a script: nothing but our own words is taken.
+			if !slices.Contains([]string{"daemon-reload"}, value) && !validAction(value) {
+				return fmt.Errorf("/var/lib/holdfast/pending holds %q; remove the file", value)
+			}
+			f.Pending = append(f.Pending, value)
+		}
+	}
+	if len(f.SSHPorts) == 0 {
+		f.SSHPorts = []int{22}
+	}
+	slices.Sort(f.SSHPorts)
+	f.SSHPorts = slices.Compact(f.SSHPorts)
+	if len(reverted) > 0 {
+		f.Guard.Reverted = &Reverted{At: reverted[0], Files: reverted[1:]}
+	}
+	return nil
+}
+
+// unquote strips the quotes of a shell assignment in os-release(5).
+func unquote(s string) string { return strings.Trim(s, `"'`) }
+
+func (f *Facts) parsePackages(text string) error {
+	for line := range strings.Lines(text) {
+		name, status, ok := strings.Cut(strings.TrimSpace(line), " ")
+		if !ok {
+			return fmt.Errorf("unreadable line %q", line)
+		}
+		f.Packages[name] = status
+	}
+	return nil
+}
+
+func (f *Facts) parseUnits(text string) error {
+	for block := range strings.SplitSeq(text, "\n\n") {
+		values := map[string]string{}
+		for line := range strings.Lines(block) {
+			name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+			values[name] = value
+		}
+		if id := values["Id"]; id != "" {
+			f.Units[id] = UnitFacts{
+				Load: values["LoadState"], Active: values["ActiveState"], File: values["UnitFileState"],
+				Inapplicable: values["ConditionResult"] == "no" && values["ConditionTimestampMonotonic"] != "0",
+			}
+		}
+	}
+	return nil
+}
+
+func (f *Facts) parseSysctls(text string) error {
+	for line := range strings.Lines(text) {
+		key, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+		if !ok {
+			return fmt.Errorf("unreadable line %q", line)
+		}
+		f.Sysctls[strings.ReplaceAll(key, "/", ".")] = strings.Join(strings.Fields(value), " ")
+	}
+	return nil
+}
+
+func (f *Facts) parseRuleset(text string) error {
+	word, rest, _ := strings.Cut(text, "\n")
+	switch word {
+	case "same":
+		f.Firewall.AsDeclared = true
+	case "live":
+		f.Firewall.Live = strings.TrimSpace(rest)
+	case "": // nft is not installed
+	default:
+		return fmt.Errorf("unreadable answer %q", word)
+	}
+	return nil
+}

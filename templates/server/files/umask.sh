@@ -1,0 +1,2 @@
+# Written by Holdfast: what people create is not for everyone to read.
+umask 027

@@ -1,0 +1,201 @@
+package database
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"holdfast/verify"
+)
+
+// What a role can do with a relation; see verify.Access. In order: the later, the more.
+const (
+	denied     = "denied"
+	nothing    = "nothing"
+	filtered   = "filtered"
+	everything = "everything"
+	failed     = "error"
+)
+
+// A cell is one answer of matrix.sql.
+type cell struct {
+	Schema  string          `json:"schema"`
+	Name    string          `json:"name"`
+	Role    string          `json:"role"`
+	Verb    string          `json:"verb"`
+	State   string          `json:"state"` // SQLSTATE; empty when the query was planned
+	Message string          `json:"message"`
+	Plan    json.RawMessage `json:"plan"` // EXPLAIN's; absent when the privilege alone was looked at
+}
+
+// A plan is one node of EXPLAIN (FORMAT JSON).
+type plan struct {
+	Type     string `json:"Node Type"`
+	Parent   string `json:"Parent Relationship"`
+	Join     string `json:"Join Type"`
+	Relation string `json:"Relation Name"`
+	Schema   string `json:"Schema"`
+	Filter   string `json:"Filter"`
+	Once     string `json:"One-Time Filter"`
+	Index    string `json:"Index Cond"`
+	TID      string `json:"TID Cond"`
+	Plans    []plan `json:"Plans"`
+}
+
+// matrix turns the cells into one Access for each relation and role.
+func matrix(facts *verify.Database, cells []cell, exempt func(string, verify.Table) bool) ([]verify.Access, error) {
+	kinds := map[string]string{}
+	tables := map[string]verify.Table{}
+	views := map[string]verify.View{}
+	for _, t := range facts.Tables {
+		kinds[t.Schema+"."+t.Name], tables[t.Schema+"."+t.Name] = t.Kind, t
+	}
+	for _, v := range facts.Views {
+		kinds[v.Schema+"."+v.Name], views[v.Schema+"."+v.Name] = v.Kind, v
+	}
+	access := []verify.Access{}
+	for _, c := range cells {
+		name := c.Schema + "." + c.Name
+		if n := len(access); n == 0 || access[n-1].Schema != c.Schema || access[n-1].Name != c.Name || access[n-1].Role != c.Role {
+			access = append(access, verify.Access{Schema: c.Schema, Name: c.Name, Kind: kinds[name], Role: c.Role})
+		}
+		a := &access[len(access)-1]
+		answer, filter, target, err := c.read()
+		if err != nil {
+			return nil, fmt.Errorf("%s as %s on %s: %w", c.Verb, c.Role, name, err)
+		}
+		if answer == failed && a.Error == "" {
+			a.Error = c.State + " " + c.Message
+		}
+		switch c.Verb {
+		case "select":
+			a.Select, a.Filter = answer, filter
+		case "insert":
+			// The plan of an INSERT does not show what is checked.
+			if t, ok := tables[target]; ok && answer == everything && !slices.Contains(views[name].Bypasses, target) {
+				answer = insertable(facts, t, c.Role, exempt)
+			}
+			a.Insert = answer
+		case "update":
+			a.Update = answer
+		case "delete":
+			a.Delete = answer
+		}
+	}
+	return access, nil
+}
+
+// read returns what a cell says, the filter, and the table that is written to.
+func (c cell) read() (answer, filter, target string, err error) {
+	switch c.State {
+	case "":
+	case "42501", // insufficient_privilege
+		"55000", "0A000", "42809": // the view can't be written to
+		return denied, "", "", nil
+	default:
+		return failed, "", "", nil
+	}
+	if len(c.Plan) == 0 {
+		return everything, "", "", nil
+	}
+	var explained []struct {
+		Plan plan `json:"Plan"`
+	}
+	if err := json.Unmarshal(c.Plan, &explained); err != nil || len(explained) != 1 {
+		return "", "", "", fmt.Errorf("read the plan: %v", err)
+	}
+	root := explained[0].Plan
+	if root.Type == "ModifyTable" {
+		target = root.Schema + "." + root.Relation
+		if c.Verb == "insert" {
+			return everything, "", target, nil
+		}
+	}
+	answer, filters := root.access()
+	if answer != filtered {
+		return answer, "", target, nil
+	}
+	slices.Sort(filters)
+	return answer, strings.Join(slices.Compact(filters), " and "), target, nil
+}
+
+// access says how many of the rows a plan lets through, and by which filters.
+func (p plan) access() (string, []string) {
+	if p.Once == "false" {
+		return nothing, nil
+	}
+	var filters []string
+	for _, f := range []string{p.Filter, p.Once, p.Index, p.TID} {
+		if f != "" {
+			filters = append(filters, f)
+		}
+	}
+	result := everything
+	if len(filters) > 0 || p.Join == "Semi" || p.Join == "Anti" {
+		result = filtered
+	}
+	best, branches := nothing, 0
+	for _, child := range p.Plans {
+		if child.Parent == "InitPlan" || child.Parent == "SubPlan" {
+			continue // computes a value, yields no rows
+		}
+		answer, more := child.access()
+		filters = append(filters, more...)
+		branches++
+		if p.Type == "Append" || p.Type == "Merge Append" {
+			// Rows of any branch come through: the widest counts.
+			if order(answer) > order(best) {
+				best = answer
+			}
+			continue
+		}
+		if order(answer) < order(result) {
+			result = answer
+		}
+	}
+	if (p.Type == "Append" || p.Type == "Merge Append") && branches > 0 && order(best) < order(result) {
+		result = best
+	}
+	return result, filters
+}
+
+func order(answer string) int {
+	return slices.Index([]string{denied, nothing, filtered, everything}, answer)
+}
+
+// insertable says what the policies let a role insert that has the privilege.
+func insertable(facts *verify.Database, t verify.Table, role string, exempt func(string, verify.Table) bool) string {
+	if exempt(role, t) {
+		return everything
+	}
+	var memberOf []string
+	for _, r := range facts.Roles {
+		if r.Name == role {
+			memberOf = r.MemberOf
+		}
+	}
+	permitted, free, restricted := false, false, false
+	for _, p := range facts.Policies {
+		applies := slices.ContainsFunc(p.Roles, func(r string) bool {
+			return r == "public" || r == role || slices.Contains(memberOf, r)
+		})
+		if p.Schema != t.Schema || p.Table != t.Name || !applies || p.Command != "all" && p.Command != "insert" {
+			continue
+		}
+		switch {
+		case !p.Permissive:
+			restricted = restricted || !p.CheckTrue
+		default:
+			permitted = true
+			free = free || p.CheckTrue
+		}
+	}
+	switch {
+	case !permitted:
+		return nothing
+	case free && !restricted:
+		return everything
+	}
+	return filtered
+}
