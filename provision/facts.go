@@ -86,8 +86,10 @@ type Keys struct {
 
 // FirewallFacts compare the live table with the file it is loaded from.
 type FirewallFacts struct {
-	AsDeclared bool   `json:"as_declared"` // the live table is what the file holds
-	Live       string `json:"live"`        // nft's listing where it is not; "" when there is no table
+	AsDeclared bool `json:"as_declared"` // the live table is what the file holds
+	// Where it is not: nft's listings of both; "" when there is none.
+	Live     string `json:"live,omitempty"`
+	Declared string `json:"declared,omitempty"`
 }
 
 // GuardFacts tell of changes that are, or were, waiting for a new login.
@@ -243,7 +245,7 @@ func (f *Facts) parseSystem(text string) error {
 			reverted = append(reverted, value)
 		case "pending":
 			// It goes back into a script: nothing but our own words is taken.
-			if !slices.Contains([]string{"daemon-reload"}, value) && !validAction(value) {
+			if !action.MatchString(value) {
 				return fmt.Errorf("/var/lib/holdfast/pending holds %q; remove the file", value)
 			}
 			f.Pending = append(f.Pending, value)
@@ -308,7 +310,8 @@ func (f *Facts) parseRuleset(text string) error {
 	case "same":
 		f.Firewall.AsDeclared = true
 	case "live":
-		f.Firewall.Live = strings.TrimSpace(rest)
+		live, declared, _ := strings.Cut("\n"+rest, "\ndeclared\n")
+		f.Firewall.Live, f.Firewall.Declared = strings.TrimSpace(live), strings.TrimSpace(declared)
 	case "": // nft is not installed
 	default:
 		return fmt.Errorf("unreadable answer %q", word)

@@ -49,7 +49,7 @@ func (r Ruleset) Change(facts Facts) (Change, bool) {
 	case !facts.Firewall.AsDeclared:
 		c = r.About.change(r.ID())
 		c.Summary = "reload the table " + r.Table + ", which has drifted from " + r.Path
-		c.Diff = udiff.Unified("live", r.Path, facts.Firewall.Live+"\n", file.Content)
+		c.Diff = udiff.Unified("live", r.Path, facts.Firewall.Live+"\n", facts.Firewall.Declared+"\n")
 		if facts.Firewall.Live == "" {
 			c.Summary, c.Diff = "load the table "+r.Table+", which is gone", ""
 		}

@@ -80,14 +80,14 @@ func (u Unit) Change(facts Facts) (Change, bool) {
 }
 
 // action matches what may follow a changed file.
-var action = regexp.MustCompile(`^(reload|restart|start) [A-Za-z0-9@._-]+\.(service|socket|timer)$`)
-
-func validAction(a string) bool { return action.MatchString(a) }
+var action = regexp.MustCompile(`^(daemon-reload|(reload|restart|start) [A-Za-z0-9@._-]+\.(service|socket|timer))$`)
 
 // actionScript is the shell command of an action.
 func actionScript(a string) string {
 	verb, unit, _ := strings.Cut(a, " ")
 	switch verb {
+	case "daemon-reload":
+		return "try systemctl daemon-reload\n"
 	case "reload":
 		verb = "try-reload-or-restart"
 	case "restart":
@@ -97,5 +97,5 @@ func actionScript(a string) string {
 	case "start":
 		verb = "reload-or-restart"
 	}
-	return strings.TrimSpace("try systemctl "+verb+" "+shell.Quote(unit)) + "\n"
+	return "try systemctl " + verb + " " + shell.Quote(unit) + "\n"
 }

@@ -137,12 +137,12 @@ var rules = []rule{
 		return found
 	}},
 	{"root-read-only", "add read_only: true, and tmpfs where it writes", holds("can write to its root filesystem", func(s types.ServiceConfig) bool { return s.ReadOnly })},
-	{"limits", "add mem_limit, cpus and pids_limit", func(s types.ServiceConfig) []string {
+	{"limits", "add mem_limit, cpu_quota with cpu_period, and pids_limit", func(s types.ServiceConfig) []string {
 		var found []string
 		if s.MemLimit <= 0 {
 			found = append(found, "has no memory limit")
 		}
-		if s.CPUS <= 0 {
+		if s.CPUS <= 0 && s.CPUQuota <= 0 {
 			found = append(found, "has no limit of processor time")
 		}
 		if s.PidsLimit <= 0 {

@@ -68,7 +68,7 @@ func Diff(release *Release, state State, old map[string][]byte, delivery string)
 		if Shipped(ref, delivery) {
 			verb, why = "ship", "the server's engine does not have it and takes images over the SSH connection"
 		}
-		steps = append(steps, Step{ID: "image:" + ref, Concern: "images", Kind: ImageStep, Subject: ref, Summary: verb + " " + ref, Why: why})
+		steps = append(steps, Step{ID: "image:" + ref, Concern: "images", Kind: ImageStep, Subject: ref, Summary: verb + " " + imageName(ref), Why: why})
 	}
 	for _, project := range release.Projects {
 		for _, network := range project.Networks {
@@ -154,6 +154,16 @@ func missingImages(release *Release, state State) []string {
 		}
 	}
 	return missing
+}
+
+// imageName is a reference for people: content names are cut to what tells
+// them apart.
+func imageName(ref string) string {
+	if id, ok := ContentID(ref); ok {
+		name, _, _ := strings.Cut(strings.TrimPrefix(ref, contentRepository), ":")
+		return name + " " + id[:len("sha256:")+12]
+	}
+	return ref
 }
 
 // diffFiles is the unified diff between the files of two releases, with the

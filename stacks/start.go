@@ -97,7 +97,7 @@ func (e *StartError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "start stack %s: ", e.Project)
 	if len(e.Services) == 0 {
-		fmt.Fprintf(&b, "%v: %s", e.err, e.Output)
+		b.WriteString("it did not come up; Compose last said:\n  | " + strings.ReplaceAll(strings.TrimSpace(e.Output), "\n", "\n  | "))
 		return b.String()
 	}
 	for i, s := range e.Services {

@@ -3,7 +3,6 @@ package pair
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"net"
 	"slices"
 	"strings"
@@ -13,7 +12,6 @@ import (
 
 	"holdfast/internal/ui"
 	"holdfast/stacks/migrate"
-	"holdfast/templates"
 	"holdfast/verify"
 	"holdfast/verify/baseline"
 	"holdfast/verify/collect/database"
@@ -41,18 +39,9 @@ func (p *Pair) connectDatabase(ctx context.Context, user, secret string) (*pgx.C
 	return conn, nil
 }
 
-// migrationScripts are the texts of Holdfast's own migrations.
-var migrationScripts = func() fs.FS {
-	scripts, err := fs.Sub(templates.FS, "migrations")
-	if err != nil {
-		panic(err) // only an invalid path can do that, and this one is constant
-	}
-	return scripts
-}()
-
 // baselineMigrations are Holdfast's own.
 func (p *Pair) baselineMigrations() migrate.Baseline {
-	return migrate.Baseline{Scripts: migrationScripts, Schemas: p.schemas(), AuditorPassword: p.secrets["AUDITOR_PASSWORD"]}
+	return migrate.Baseline{Schemas: p.schemas(), AuditorPassword: p.secrets["AUDITOR_PASSWORD"]}
 }
 
 func (p *Pair) schemas() []string {
@@ -102,7 +91,7 @@ func (p *Pair) migrate(ctx context.Context, tell func(string)) error {
 	applied, err := p.baselineMigrations().Up(ctx, admin)
 	admin.Close(context.WithoutCancel(ctx))
 	if err != nil {
-		return fmt.Errorf("apply Holdfast's baseline migrations: %w", err)
+		return err
 	}
 	for _, name := range applied {
 		tell("applied baseline migration " + name)
@@ -181,7 +170,7 @@ func (p *Pair) Migrate(ctx context.Context) (int, error) {
 // leave it, inside their transaction.
 func (p *Pair) gate(rules *baseline.Baseline) func(context.Context, pgx.Tx, []migrate.File) error {
 	return func(ctx context.Context, tx pgx.Tx, applied []migrate.File) error {
-		facts, err := database.Collect(ctx, tx.Conn(), database.Options{Schemas: p.schemas()})
+		facts, err := database.Collect(ctx, tx, database.Options{Schemas: p.schemas()})
 		if err != nil {
 			return fmt.Errorf("the gate could not read the new catalog: %w", err)
 		}

@@ -2,6 +2,7 @@ package pair
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"holdfast/internal/ui"
@@ -67,18 +68,13 @@ func (p *Plan) Print(u *ui.UI) {
 			b.WriteString("  nothing to change\n\n")
 			continue
 		}
-		concern := ""
-		for _, c := range s.Changes {
-			if c.Concern != concern {
-				concern = c.Concern
-				fmt.Fprintf(&b, "  %s\n", u.Style(ui.Cyan, concern))
-			}
-			fmt.Fprintf(&b, "    %s %s %s\n", u.Style(ui.Green, "+"), ui.Plain(c.Summary), u.Style(ui.Dim, c.ID))
-			if c.Why != "" {
-				fmt.Fprintf(&b, "      %s\n", u.Style(ui.Dim, "why: "+ui.Plain(c.Why)))
-			}
-			if c.Diff != "" {
-				b.WriteString(indent(u.Diff(ui.Plain(c.Diff)), "      "))
+		for _, concern := range s.concerns() {
+			fmt.Fprintf(&b, "  %s\n", u.Style(ui.Cyan, concern))
+			why := ""
+			for _, c := range s.Changes {
+				if c.Concern == concern {
+					c.print(&b, u, &why)
+				}
 			}
 		}
 		b.WriteString("\n")
@@ -89,6 +85,29 @@ func (p *Plan) Print(u *ui.UI) {
 		fmt.Fprintf(&b, "%d to change; `holdfast deploy` does it\n", p.Count())
 	}
 	u.Printf("%s", b.String())
+}
+
+// concerns returns the concerns of the changes in the order they come up in.
+func (s ServerPlan) concerns() []string {
+	var names []string
+	for _, c := range s.Changes {
+		if !slices.Contains(names, c.Concern) {
+			names = append(names, c.Concern)
+		}
+	}
+	return names
+}
+
+// print writes one change; the reason only where it is not that of the change before.
+func (c Change) print(b *strings.Builder, u *ui.UI, why *string) {
+	fmt.Fprintf(b, "    %s %s %s\n", u.Style(ui.Green, "+"), ui.Plain(c.Summary), u.Style(ui.Dim, "["+c.ID+"]"))
+	if c.Why != "" && c.Why != *why {
+		fmt.Fprintf(b, "      %s\n", u.Style(ui.Dim, "why: "+ui.Plain(c.Why)))
+		*why = c.Why
+	}
+	if c.Diff != "" {
+		b.WriteString(indent(u.Diff(ui.Plain(c.Diff)), "      "))
+	}
 }
 
 func indent(text, by string) string {

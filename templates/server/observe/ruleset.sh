@@ -9,6 +9,6 @@ declared=$(unshare --net sh -c 'nft -f "$0" && nft -s -t list table "$@"' "$rule
 if [ -n "$live" ] && [ "$live" = "$declared" ]; then
     echo same
 else
-    printf 'live\n%s\n' "$live"
+    printf 'live\n%s\ndeclared\n%s\n' "$live" "$declared"
 fi
 exit 0

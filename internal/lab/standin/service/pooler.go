@@ -134,7 +134,7 @@ func withoutTenant(body []byte, tenant string) ([]byte, error) {
 		}
 		user, found := strings.CutSuffix(fields[i+1], "."+tenant)
 		if !found {
-			return nil, errors.New("Tenant or user not found")
+			return nil, errors.New("tenant or user not found")
 		}
 		fields[i+1] = user
 		return []byte(strings.Join(fields, "\x00")), nil

@@ -9,7 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/big"
+	"slices"
 	"strings"
 	"time"
 
@@ -64,7 +64,12 @@ func ParseKeys(s string) (Keys, error) {
 			if errX != nil || errY != nil {
 				return Keys{}, fmt.Errorf("key %q of the JWK set: x or y is no base64url", k.Kid)
 			}
-			keys.public[k.Kid] = &ecdsa.PublicKey{Curve: elliptic.P256(), X: new(big.Int).SetBytes(x), Y: new(big.Int).SetBytes(y)}
+			// Uncompressed form: 4, then both coordinates (SEC 1, 2.3.3).
+			public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), slices.Concat([]byte{4}, x, y))
+			if err != nil {
+				return Keys{}, fmt.Errorf("key %q of the JWK set: %w", k.Kid, err)
+			}
+			keys.public[k.Kid] = public
 		}
 	}
 	return keys, nil
