@@ -295,7 +295,7 @@ func (f *Facts) parseUnits(text string) error {
 
 func (f *Facts) parseSysctls(text string) error {
 	for line := range strings.Lines(text) {
-		key, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+		key, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
 		if !ok {
 			return fmt.Errorf("unreadable line %q", line)
 		}

@@ -55,6 +55,9 @@ func (f File) observe(w *wanted) {
 
 // Change compares content, mode, owner and kind.
 func (f File) Change(facts Facts) (Change, bool) {
+	if !f.appliesTo(facts) {
+		return Change{}, false
+	}
 	mode, owner, group := fmt.Sprintf("%04o", orElse(f.Mode, 0o644).Perm()), orElse(f.Owner, "root"), orElse(f.Group, "root")
 	now, exists := facts.Files[f.Path]
 	same := exists && now.Kind == "file" && string(now.Content) == f.Content

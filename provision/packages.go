@@ -32,6 +32,9 @@ func (p Packages) observe(w *wanted) {
 // Change lists what is missing. A package that is unpacked and not configured
 // counts as missing.
 func (p Packages) Change(facts Facts) (Change, bool) {
+	if !p.appliesTo(facts) {
+		return Change{}, false
+	}
 	var missing []string
 	for _, name := range slices.Concat(p.Names, p.ByOS[facts.OS.Key()]) {
 		installed := func(name string) bool { return facts.Packages[name] == "installed" }

@@ -45,7 +45,13 @@ type About struct {
 	// Guarded puts the change into the group that is taken back unless a new
 	// login confirms it.
 	Guarded bool
+	// OwnKernel: the resource makes no sense in a container, whose kernel is that
+	// of another machine; nothing is changed there.
+	OwnKernel bool
 }
+
+// appliesTo reports whether the resource makes sense on the server.
+func (a About) appliesTo(facts Facts) bool { return !a.OwnKernel || facts.Container == "" }
 
 // A Change is what must be done for one resource.
 type Change struct {
@@ -107,20 +113,22 @@ func Diff(resources []Resource, facts Facts) Plan {
 			plan.Changes = append(plan.Changes, change)
 		}
 	}
-	if change, ok := unfinished(facts, plan.Changes); ok {
+	if change, ok := unfinished(facts); ok {
 		plan.Changes = append(plan.Changes, change)
 	}
 	plan.Notes = notes(facts)
 	return plan
 }
 
+const unfinishedID = "unfinished"
+
 // unfinished is the change that completes what a run that was cut off has left:
 // services that do not know their new files yet, and a guard nobody confirmed.
-func unfinished(facts Facts, changes []Change) (Change, bool) {
+func unfinished(facts Facts) (Change, bool) {
 	if len(facts.Pending) == 0 && !facts.Guard.Armed {
 		return Change{}, false
 	}
-	c := Change{ID: "unfinished", Concern: "unfinished", Why: "a former run was cut off",
+	c := Change{ID: unfinishedID, Concern: "unfinished", Why: "a former run was cut off",
 		how: how{guarded: facts.Guard.Armed, phase: phaseActions, actions: facts.Pending}}
 	var what []string
 	if len(facts.Pending) > 0 {
@@ -136,7 +144,7 @@ func unfinished(facts Facts, changes []Change) (Change, bool) {
 func notes(facts Facts) []string {
 	var notes []string
 	if r := facts.Guard.Reverted; r != nil {
-		notes = append(notes, fmt.Sprintf("at %s the server put %s back, because no new login confirmed the change",
+		notes = append(notes, fmt.Sprintf("at %s the server put %s back, because the change failed or no new login confirmed it",
 			r.At, strings.Join(r.Files, ", ")))
 	}
 	if facts.RebootRequired {

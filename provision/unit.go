@@ -36,6 +36,9 @@ func (u Unit) observe(w *wanted) { w.units = append(w.units, alternatives(u.Name
 
 // Change compares the unit's state now and at boot.
 func (u Unit) Change(facts Facts) (Change, bool) {
+	if !u.appliesTo(facts) {
+		return Change{}, false
+	}
 	options := alternatives(u.Name)
 	name := options[0]
 	for _, option := range options {

@@ -84,13 +84,14 @@ SQL`},
 // an empty State; an answer that can't be read is an error, never "nothing runs".
 func ParseState(outputs probe.Outputs) (State, error) {
 	state := State{Images: map[string]string{}}
-	state.Current = strings.TrimSpace(outputs["stacks/current"].Stdout)
 	for _, name := range lines(outputs["stacks/releases"].Stdout) {
 		if !strings.HasPrefix(name, ".") {
 			state.Releases = append(state.Releases, name)
 		}
 	}
-	if state.Current != "" {
+	// A link to a release that is gone names none.
+	if current := strings.TrimSpace(outputs["stacks/current"].Stdout); slices.Contains(state.Releases, current) {
+		state.Current = current
 		state.Altered = lines(outputs["stacks/altered"].Stdout)
 	}
 	containers := outputs["stacks/containers"]

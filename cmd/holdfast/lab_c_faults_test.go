@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,7 +37,7 @@ func scratch(t *testing.T) (dir string, run func(script string) string) {
 	}
 	stage.lab.Servers["scratch"] = s
 	t.Cleanup(func() {
-		if err := stage.lab.Discard(t.Context(), "scratch"); err != nil {
+		if err := stage.lab.Discard(context.Background(), "scratch"); err != nil {
 			t.Log(err)
 		}
 	})

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"holdfast/internal/nearest"
 )
 
 // rules is what the tags of one field say; see Config.
@@ -312,7 +314,7 @@ func suggest(word string, candidates []string) string {
 
 // didYouMean names the nearest of the candidates, or none.
 func didYouMean(word string, candidates []string) string {
-	if near := nearest(word, candidates); near != "" {
+	if near := nearest.Word(word, candidates); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
 	return ""

@@ -80,6 +80,8 @@ type inspected struct {
 		ReadonlyRootfs bool
 		Memory         int
 		NanoCpus       int64
+		CpuPeriod      int64 // microseconds
+		CpuQuota       int64 // microseconds of each period
 		PidsLimit      *int
 		SecurityOpt    []string
 		NetworkMode    string
@@ -131,7 +133,7 @@ func (in inspected) container() (verify.Container, error) {
 		Image: in.Image, ImageID: in.ImageID, State: in.State, Health: in.Health, ExitCode: in.ExitCode,
 		Restarts: in.Restarts, Restart: in.Host.RestartPolicy.Name, User: in.User,
 		Privileged: in.Host.Privileged, CapAdd: capabilities(in.Host.CapAdd), CapDrop: capabilities(in.Host.CapDrop),
-		ReadOnly: in.Host.ReadonlyRootfs, Memory: in.Host.Memory, CPUs: float64(in.Host.NanoCpus) / 1e9,
+		ReadOnly: in.Host.ReadonlyRootfs, Memory: in.Host.Memory, CPUs: cpus(in.Host.NanoCpus, in.Host.CpuPeriod, in.Host.CpuQuota),
 		Security: append([]string{}, in.Host.SecurityOpt...), LogDriver: in.Host.LogConfig.Type,
 		LogMaxSize:  in.Host.LogConfig.Config["max-size"],
 		NetworkMode: in.Host.NetworkMode, PIDMode: in.Host.PidMode, IPCMode: in.Host.IpcMode, UTSMode: in.Host.UTSMode,
@@ -198,4 +200,16 @@ func parseNetworks(text string) ([]verify.DockerNetwork, error) {
 		networks = append(networks, n)
 	}
 	return networks, nil
+}
+
+// cpus is the limit of processor time in processors, however it was set; 0 is
+// none. The kernel's period is 100 ms when none is given.
+func cpus(nano, period, quota int64) float64 {
+	if nano > 0 {
+		return float64(nano) / 1e9
+	}
+	if period <= 0 {
+		period = 100_000
+	}
+	return float64(max(quota, 0)) / float64(period)
 }

@@ -7,6 +7,7 @@ import (
 
 	"holdfast/provision"
 	"holdfast/stacks"
+	"holdfast/stacks/migrate"
 )
 
 // Plan connects to both servers, observes them in one batch each and compares
@@ -104,6 +105,9 @@ func (p *Pair) release(ctx context.Context) error {
 	pending, err := p.pendingMigrations()
 	if err != nil || len(p.steps) == 0 && len(pending) == 0 {
 		return err
+	}
+	if len(pending) > 0 {
+		go migrate.Warm() // the grammar takes a second to load; the images take longer
 	}
 	tell := func(line string) { p.ui.Progress(s.Role, "%s", line) }
 	launch := stacks.Launch{Host: s, Release: p.Release, Timeout: p.options.HealthTimeout, Progress: tell}

@@ -17,7 +17,7 @@ import (
 // the same channel: a run that changes nothing pays one channel and not two.
 // The lock is free as soon as the channel is gone, however this process ends.
 func (s *Server) hold(ctx context.Context, script, nonce string, stdout, stderr *bytes.Buffer) error {
-	lock := provision.LockScript(holder()) + "\n( " + "\n" + script + "\n)\ncat >/dev/null\n"
+	lock := provision.LockScript(holder()) + "\n(\n" + script + "\n) 9>&-\ncat >/dev/null\n"
 	held, err := s.conn.Hold(ctx, transport.Command{Script: lock, Sudo: true, Stderr: stderr})
 	if err != nil {
 		return provision.LockError(err)

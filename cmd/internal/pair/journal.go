@@ -25,15 +25,11 @@ func (p *Pair) journal(ctx context.Context, plan *Plan, outcome error) error {
 		if len(changes) == 0 {
 			continue
 		}
-		record := provision.Record{Time: time.Now().UTC(), Holder: holder(), Version: version.String(), Release: p.Release.ID, Result: result}
+		record := provision.Record{Who: holder() + ", holdfast " + version.String(), Release: p.Release.ID, Result: result}
 		for _, c := range changes {
 			record.Changes = append(record.Changes, c.ID)
 		}
-		script, err := provision.JournalScript(record)
-		if err != nil {
-			return err
-		}
-		if err := s.Run(ctx, script, nil, io.Discard, io.Discard); err != nil {
+		if err := s.Run(ctx, provision.JournalScript(record), nil, io.Discard, io.Discard); err != nil {
 			return fmt.Errorf("%s: write the journal: %w", s.Role, err)
 		}
 	}

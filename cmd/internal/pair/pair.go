@@ -11,7 +11,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -58,12 +58,15 @@ type Pair struct {
 	secrets secrets.Set
 	steps   []stacks.Step // what State lacks of Release
 	ui      *ui.UI
+
+	asking      sync.Mutex        // one question at a time
+	passphrases map[string][]byte // of key files, as typed
 }
 
 // Open reads the environment folder, opens its secrets and renders its
 // release. No server is touched. Every error wraps ErrConfig.
 func Open(options Options) (*Pair, error) {
-	p := &Pair{options: options, ui: options.UI}
+	p := &Pair{options: options, ui: options.UI, passphrases: map[string][]byte{}}
 	if err := p.open(); err != nil {
 		return nil, configError{err}
 	}
@@ -82,7 +85,7 @@ func (p *Pair) open() (err error) {
 		return err
 	}
 	p.ui.Redact(p.secrets.Values())
-	functions, err := functionsOf(p.Env.Dir)
+	functions, err := functionsOf(p.Env.FunctionsDir())
 	if err != nil {
 		return err
 	}
@@ -100,8 +103,7 @@ func (p *Pair) open() (err error) {
 }
 
 // functionsOf returns the edge functions' folder, nil when there is none.
-func functionsOf(dir string) (fs.FS, error) {
-	path := filepath.Join(dir, "supabase", "functions")
+func functionsOf(path string) (fs.FS, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {

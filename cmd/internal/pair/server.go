@@ -71,18 +71,22 @@ func (s *Server) connect(ctx context.Context) error {
 }
 
 func (s *Server) dial(ctx context.Context, user string) (*transport.Conn, error) {
-	known := []string{s.pair.Env.KnownHostsPath()}
+	known := []string{s.pair.Env.KnownHostsPath(), "/etc/ssh/ssh_known_hosts"}
 	if home, err := os.UserHomeDir(); err == nil {
 		known = append(known, filepath.Join(home, ".ssh", "known_hosts"))
 	}
+	port := s.Spec.Port
+	if port == 22 {
+		port = 0 // the default leaves ~/.ssh/config its say
+	}
 	target := transport.Target{
-		Name: s.Role, Address: s.Spec.Address, Port: s.Spec.Port, User: user,
+		Name: s.Role, Address: s.Spec.Address, Port: port, User: user,
 		HostKey: s.Spec.HostKey, Identity: s.Spec.Identity, KnownHosts: known,
 	}
 	options := transport.Options{
 		Timeout:          s.pair.options.ConnectTimeout,
 		AcceptNewHostKey: s.pair.acceptHostKey,
-		Passphrase:       askPassphrase,
+		Passphrase:       s.pair.passphrase(),
 		SudoPassword:     s.pair.sudoPassword(s.Role),
 		Dial:             s.pair.options.Dial,
 	}
@@ -181,6 +185,8 @@ func (s *Server) close() {
 
 // acceptHostKey asks the operator about a server seen for the first time.
 func (p *Pair) acceptHostKey(host, keyType, fingerprint string) bool {
+	p.asking.Lock() // both servers may be new
+	defer p.asking.Unlock()
 	if p.options.AcceptNewHostKeys {
 		p.ui.Progress("", "trusting %s: %s %s", host, keyType, fingerprint)
 		return true
@@ -197,6 +203,27 @@ func (p *Pair) sudoPassword(role string) func() (string, error) {
 			return password, nil
 		}
 		return ui.AskSecret("sudo password on " + role + ": ")
+	}
+}
+
+// passphrase returns how one connection gets the passphrase of a key file: from
+// what was typed for another connection, and when that does not fit, or nothing
+// was, from the operator.
+func (p *Pair) passphrase() func(keyfile string) ([]byte, error) {
+	tried := map[string]bool{}
+	return func(keyfile string) ([]byte, error) {
+		p.asking.Lock()
+		defer p.asking.Unlock()
+		if typed, ok := p.passphrases[keyfile]; ok && !tried[keyfile] {
+			tried[keyfile] = true
+			return typed, nil
+		}
+		typed, err := askPassphrase(keyfile)
+		if err == nil {
+			tried[keyfile] = true
+			p.passphrases[keyfile] = typed
+		}
+		return typed, err
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"holdfast/provision/transport"
@@ -63,24 +64,29 @@ func (p *Pair) Verify(ctx context.Context, timeout time.Duration) (*verify.Facts
 			Run: s.script, Dial: s.Dial,
 		})
 	}
-	for _, d := range []collect.Domain{{Name: p.Env.Domains.API, Serves: "api"}, {Name: p.Env.Domains.App, Serves: "app"}, {Name: p.Env.Domains.Jobs, Serves: "jobs"}} {
-		if d.Name != "" {
-			input.Domains = append(input.Domains, d)
-		}
+	layers := []string{verify.LayerServer, verify.LayerCompose, verify.LayerNetwork}
+	declared := p.Env.Stacks
+	if declared.Supabase != nil {
+		layers = append(layers, verify.LayerGateway, verify.LayerDatabase)
+		input.Domains = append(input.Domains, collect.Domain{Name: p.Env.Domains.API, Serves: "api"})
+		input.Database = p.databaseFacts
+	}
+	if declared.App != nil {
+		input.Domains = append(input.Domains, collect.Domain{Name: p.Env.Domains.App, Serves: "app"})
+	}
+	if declared.Trigger != nil {
+		input.Domains = append(input.Domains, collect.Domain{Name: p.Env.Domains.Jobs, Serves: "jobs"})
 	}
 	for _, project := range p.Release.Projects {
 		for _, service := range project.Services {
 			input.Images[project.Name+"/"+service.Name] = service.Image
 		}
 	}
-	if p.Env.Stacks.Supabase != nil {
-		input.Database = p.databaseFacts
-	}
 	facts, err := collect.Run(ctx, input, timeout)
 	if err != nil {
 		return nil, baseline.Result{}, err
 	}
-	return facts, rules.Evaluate(facts, time.Now()), nil
+	return facts, rules.Evaluate(facts, time.Now(), layers...), nil
 }
 
 // script runs one of the verifier's batches. A script that ends with a status
@@ -98,10 +104,37 @@ func (s *Server) script(ctx context.Context, script string) (stdout, stderr []by
 // databaseFacts observes the database as the auditor, a role that can read the
 // catalog and plan as the API's roles, and can't read one row.
 func (p *Pair) databaseFacts(ctx context.Context) (*verify.Database, error) {
+	var schemas []string
+	asked := make(chan error, 1)
+	go func() {
+		var err error
+		schemas, err = p.exposedSchemas(ctx)
+		asked <- err
+	}()
 	conn, err := p.connectDatabase(ctx, "holdfast_auditor", "AUDITOR_PASSWORD")
-	if err != nil {
+	if err := errors.Join(<-asked, err); err != nil {
 		return nil, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	return database.Collect(ctx, conn, database.Options{Schemas: p.schemas()})
+	return database.Collect(ctx, conn, database.Options{Schemas: schemas})
+}
+
+// exposedSchemas asks the running API which schemas it serves. What was
+// declared does not count here: a container that was started otherwise does.
+func (p *Pair) exposedSchemas(ctx context.Context) ([]string, error) {
+	stdout, stderr, err := p.Production.script(ctx, `c=$(docker ps -q --filter label=com.docker.compose.project=supabase --filter label=com.docker.compose.service=rest) &&
+[ -n "$c" ] && docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$c" | sed -n 's/^PGRST_DB_SCHEMAS=//p'`)
+	if err != nil {
+		return nil, err
+	}
+	var schemas []string
+	for name := range strings.SplitSeq(strings.TrimSpace(string(stdout)), ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			schemas = append(schemas, name)
+		}
+	}
+	if len(schemas) == 0 {
+		return nil, fmt.Errorf("which schemas the API exposes is unknown: no running rest container says so %s", strings.TrimSpace(string(stderr)))
+	}
+	return schemas, nil
 }

@@ -48,8 +48,13 @@ step() {
     failed "$1" "$code"
 }
 
-# failed NUMBER CODE: reports the step and its log, and ends the run.
+# failed NUMBER CODE: reports the step and its log, and ends the run. A guarded
+# group is taken back as a whole.
 failed() {
+    if [ "$guarded" = yes ] && [ -e "$guard/armed" ]; then
+        /bin/sh "$guard/revert" 8>&-
+        systemctl stop holdfast-guard.timer
+    fi
     tail -n 20 "$work/log" | cut -c 1-400 | while IFS= read -r line; do frame "out $line"; done
     frame "command $(tail -n 1 "$work/command" | cut -c 1-400)"
     frame "fail $1 $2"

@@ -1,9 +1,7 @@
-# The live values of $keys, with "/" for "."; a key this kernel lacks is left out.
+# The live values of $keys, with "/" for "."; a key this kernel lacks is left
+# out. Not with "read": dash reads byte by byte, and the kernel gives a number's
+# first byte only.
 cd /proc/sys || exit
-# shellcheck disable=SC2154 # a list of keys
-for key in $keys; do
-    if [ -r "$key" ] && IFS= read -r value <"$key"; then
-        printf '%s=%s\n' "$key" "$value"
-    fi
-done
+# shellcheck disable=SC2086,SC2154 # a list of keys
+grep -s '' /dev/null $keys
 exit 0

@@ -184,7 +184,7 @@ func functions(ctx context.Context, args []string, _ io.Writer) error {
 // App is a page and a health check where a Next.js app would be.
 func app(ctx context.Context, _ []string, _ io.Writer) error {
 	return serve(ctx, "the app", site{net.JoinHostPort(environ("HOSTNAME", ""), environ("PORT", "3000")), mux(map[string]http.HandlerFunc{
-		"GET /":           text(http.StatusOK, "<!doctype html><title>Stand-in for the app</title><p>The lab's stand-in for a Next.js app."),
+		"GET /{$}":        text(http.StatusOK, "<!doctype html><title>Stand-in for the app</title><p>The lab's stand-in for a Next.js app."),
 		"GET /api/health": object(map[string]string{"status": "ok"}),
 	})})
 }

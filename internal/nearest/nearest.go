@@ -1,8 +1,10 @@
-package environment
+// Package nearest finds the word that was meant: the "did you mean" of messages
+// about configuration.
+package nearest
 
-// nearest returns the candidate that word was probably meant to be, or "" when
+// Word returns the candidate that word was probably meant to be, or "" when
 // none is near: at most one typing error in three characters.
-func nearest(word string, candidates []string) string {
+func Word(word string, candidates []string) string {
 	best, bestDistance := "", len(word)/3+1
 	if len(word) > 64 {
 		return ""

@@ -1,0 +1,226 @@
+//go:build lab
+
+package hardening_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"holdfast/internal/environment"
+	"holdfast/internal/lab"
+	"holdfast/internal/probe"
+	"holdfast/provision"
+	"holdfast/provision/hardening"
+	"holdfast/provision/transport"
+)
+
+// The tests' lab has a name and a network of its own.
+const (
+	testLab    = "holdfast-provision"
+	testSubnet = "198.18.121.0/24"
+)
+
+// server is a lab server as Apply sees it: the real transport, as cmd uses it.
+type server struct {
+	t      *testing.T
+	lab    *lab.Lab
+	role   string // what it is to become
+	where  lab.Server
+	conn   *transport.Conn
+	former []*transport.Conn
+	// interfere runs before each new login.
+	interfere func()
+}
+
+func bringUp(t *testing.T) *lab.Lab {
+	t.Helper()
+	ctx := t.Context()
+	if err := lab.Down(ctx, testLab); err != nil {
+		t.Fatal(err)
+	}
+	l, err := lab.Up(ctx, lab.Options{Name: testLab, Subnet: testSubnet, Servers: []string{"gate"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := lab.Down(context.Background(), testLab); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+func fresh(t *testing.T, l *lab.Lab, name, role string) *server {
+	t.Helper()
+	where, err := l.Scratch(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{t: t, lab: l, role: role, where: where}
+	t.Cleanup(s.close)
+	s.login("root")
+	return s
+}
+
+func (s *server) config() environment.Config {
+	return environment.Config{Access: environment.Access{User: "deploy", SSHFrom: []string{testSubnet}}}
+}
+
+func (s *server) resources() []provision.Resource {
+	s.t.Helper()
+	key, err := os.ReadFile(s.lab.Key + ".pub")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return hardening.Desired(s.role, s.config(), []string{strings.TrimSpace(string(key))})
+}
+
+func (s *server) dial(ctx context.Context, user string) (*transport.Conn, error) {
+	return transport.Dial(ctx, transport.Target{
+		Name: s.role, Address: s.where.Address, Port: 22, User: user, HostKey: s.where.HostKeyFingerprint,
+		Identity: s.lab.Key, KnownHosts: []string{filepath.Join(s.t.TempDir(), "known_hosts")},
+	}, transport.Options{Config: "none", Timeout: 4 * time.Second})
+}
+
+func (s *server) login(user string) {
+	s.t.Helper()
+	conn, err := s.dial(s.t.Context(), user)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if s.conn != nil {
+		s.former = append(s.former, s.conn)
+	}
+	s.conn = conn
+}
+
+func (s *server) close() {
+	for _, c := range append(s.former, s.conn) {
+		if c != nil {
+			c.Close()
+		}
+	}
+}
+
+func (s *server) Run(ctx context.Context, script string, stdin io.Reader, stdout, stderr io.Writer) error {
+	return s.conn.Run(ctx, transport.Command{Script: script, Sudo: true, Stdin: stdin, Stdout: stdout, Stderr: stderr})
+}
+
+func (s *server) Reconnect(ctx context.Context) error {
+	if s.interfere != nil {
+		s.interfere()
+	}
+	conn, err := s.dial(ctx, "deploy")
+	if err != nil {
+		return err
+	}
+	if err := conn.Run(ctx, transport.Command{Script: `[ "$(id -u)" = 0 ]`, Sudo: true}); err != nil {
+		conn.Close()
+		return err
+	}
+	s.former, s.conn = append(s.former, s.conn), conn
+	return nil
+}
+
+func (s *server) plan() provision.Plan {
+	s.t.Helper()
+	nonce := probe.Nonce()
+	script := probe.Script(nonce, provision.Probes(s.resources()))
+	var out, errs bytes.Buffer
+	began := time.Now()
+	if err := s.Run(s.t.Context(), script, nil, &out, &errs); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Logf("observed in %s: %d bytes of script, %d bytes of answer", time.Since(began).Round(time.Millisecond), len(script), out.Len())
+	outputs, err := probe.Parse(nonce, out.Bytes(), errs.Bytes())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if record := os.Getenv("RECORD_FACTS"); record != "" {
+		saveOutputs(s.t, filepath.Join(record, s.role), outputs)
+	}
+	facts, err := provision.ParseFacts(s.role, outputs)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return provision.Diff(s.resources(), facts)
+}
+
+func (s *server) apply(plan provision.Plan) error {
+	began := time.Now()
+	err := provision.Apply(s.t.Context(), s, plan, func(e provision.Event) { s.t.Log(e) })
+	s.t.Logf("applied %d changes in %s", len(plan.Changes), time.Since(began).Round(time.Millisecond))
+	return err
+}
+
+func (s *server) converge() {
+	s.t.Helper()
+	if err := s.apply(s.plan()); err != nil {
+		s.t.Fatal(err)
+	}
+	s.converged()
+}
+
+func (s *server) converged() {
+	s.t.Helper()
+	plan := s.plan()
+	for _, c := range plan.Changes {
+		s.t.Errorf("still to change: %s: %s\n%s", c.ID, c.Summary, c.Diff)
+	}
+}
+
+// on runs a script as root inside the server, past sshd.
+func (s *server) on(script string) string {
+	s.t.Helper()
+	out, err := exec.Command("docker", "exec", s.where.Container, "bash", "-c", script).CombinedOutput()
+	if err != nil {
+		s.t.Fatalf("%v\n%s", err, out)
+	}
+	return string(out)
+}
+
+func saveOutputs(t *testing.T, dir string, outputs probe.Outputs) {
+	t.Helper()
+	for name, o := range outputs {
+		file := filepath.Join(dir, filepath.Base(name))
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(o.Stdout), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestABareServerConvergesAndTheSecondPlanIsEmpty(t *testing.T) {
+	l := bringUp(t)
+	for _, role := range []string{"production", "audit"} {
+		t.Run(role, func(t *testing.T) {
+			s := fresh(t, l, "bare-"+role, role)
+			s.converge()
+			if role == "production" {
+				s.on("systemctl restart docker")
+			}
+			s.converged()
+			if out := s.on("systemctl list-units --failed --plain --no-legend"); strings.TrimSpace(out) != "" {
+				t.Errorf("units have failed: %s", out)
+			}
+			if err := provision.VerifyJournal([]byte(s.on("cat " + provision.JournalPath))); err != nil {
+				t.Error(err)
+			}
+			if _, err := s.dial(t.Context(), "root"); !errors.Is(err, transport.ErrAuth) {
+				t.Errorf("root can still log in: %v", err)
+			}
+		})
+	}
+	_ = fmt.Sprint
+}
