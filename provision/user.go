@@ -59,7 +59,7 @@ func (u User) Change(facts Facts) (Change, bool) {
 		file := path.Join(now.Home, ".ssh", "authorized_keys")
 		old := orElse(now.Keys, &Keys{})
 		if (*old != Keys{FolderMode: "0700", Mode: "0600", Owner: u.Name, Text: text}) {
-			what = append(what, fmt.Sprintf("let %d keys, and no others, log in as %s", len(u.Keys), u.Name))
+			what = append(what, fmt.Sprintf("let the declared keys, %d of them, and no others log in as %s", len(u.Keys), u.Name))
 			c.Diff = diff(file, []byte(old.Text), []byte(text), now.Keys != nil, false)
 			c.how.keep = []string{file}
 			c.how.script += fmt.Sprintf("try install -d -m 0700 -o %s -g %s %s\n", name, name, shell.Quote(path.Dir(file))) +

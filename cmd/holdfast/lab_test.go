@@ -136,7 +136,15 @@ func clip(s string) string {
 // on runs a script as root inside one of the lab's servers, past Holdfast.
 func on(t *testing.T, role, script string) string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "docker", "exec", stage.lab.Servers[role].Container, "bash", "-c", script).CombinedOutput()
+	return onWith(t, role, "", script)
+}
+
+// onWith is on with something for the script to read.
+func onWith(t *testing.T, role, stdin, script string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "docker", "exec", "-i", stage.lab.Servers[role].Container, "bash", "-c", script)
+	cmd.Stdin = strings.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("on %s: %v\n%s", role, err, out)
 	}

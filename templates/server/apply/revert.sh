@@ -1,6 +1,6 @@
 #!/bin/sh
 # Puts back what the guard has kept, unless it was confirmed. Started by the
-# timer holdfast-guard, at boot, or by a run whose settings failed.
+# timer holdfast-guard, by a run whose settings failed, or at boot: "revert boot".
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 guard=/var/lib/holdfast/guard
 rules=/etc/holdfast/firewall.nft
@@ -31,8 +31,12 @@ if [ ! -e "$unit" ]; then
     rm -f /etc/systemd/system/sysinit.target.wants/holdfast-firewall.service
 fi
 systemctl daemon-reload
-# At boot sshd waits for this script, so it must not wait for sshd.
-systemctl --no-block try-reload-or-restart ssh.service
+if [ "${1-}" = boot ]; then
+    # sshd waits for this script, so it must not wait for sshd.
+    systemctl --no-block try-reload-or-restart ssh.service
+else
+    systemctl try-reload-or-restart ssh.service
+fi
 
 rm -f /var/lib/holdfast/pending
 {

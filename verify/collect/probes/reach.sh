@@ -1,3 +1,4 @@
+# shellcheck disable=SC2154 # its variables are set in front of it, see server.go
 # TCP connects to $target on $ports, all at once: port and exit status a line;
 # 124 is timeout's own.
 for port in $ports; do

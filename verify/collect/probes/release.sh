@@ -1,3 +1,4 @@
+# shellcheck disable=SC2154 # its variables are set in front of it, see server.go
 # What Holdfast keeps on the server. $published_secrets holds one value a line.
 cd /opt/holdfast 2>/dev/null || exit 0
 current=$(readlink current) || exit 0

@@ -1,0 +1,155 @@
+package provision
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"holdfast/internal/probe"
+)
+
+const system = "os.PRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\nos.VERSION_ID=\"13\"\nos.ID=debian\nhostname=one\nfree=9999999 /\n"
+
+func outputs(system string) probe.Outputs {
+	return probe.Outputs{probeSystem: {Stdout: system}}
+}
+
+func TestServersThatCannotBeProvisionedAreRefusedWithTheReason(t *testing.T) {
+	for _, c := range []struct{ role, system, want string }{
+		{"audit", strings.ReplaceAll(strings.ReplaceAll(system, "13", "41"), "debian", "fedora"), "is not supported"},
+		{"audit", "hostname=x\n", "a system without a name"},
+		{"production", strings.ReplaceAll(system, "13", "12"), "Docker is too old"},
+	} {
+		var unsupported *UnsupportedError
+		_, err := ParseFacts(c.role, outputs(c.system))
+		if !errors.As(err, &unsupported) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q: got %v, want %q", c.system, err, c.want)
+		}
+	}
+	if _, err := ParseFacts("audit", outputs(strings.ReplaceAll(system, "13", "12"))); err != nil {
+		t.Errorf("Debian 12 as audit server: %v", err)
+	}
+	var full *DiskFullError
+	if _, err := ParseFacts("audit", outputs(system+"free=102400 /var\n")); !errors.As(err, &full) || full.Path != "/var" || full.FreeMiB != 100 {
+		t.Errorf("a full disk: %v", err)
+	}
+}
+
+func TestAnAnswerThatIsMissingOrFailedIsAnError(t *testing.T) {
+	if _, err := ParseFacts("audit", probe.Outputs{}); err == nil {
+		t.Error("no answer at all was taken for facts")
+	}
+	o := outputs(system)
+	o[probeUnits] = probe.Output{Exit: 1, Stderr: "Failed to connect to bus"}
+	if _, err := ParseFacts("audit", o); err == nil || !strings.Contains(err.Error(), "Failed to connect to bus") {
+		t.Errorf("a failing probe: %v", err)
+	}
+}
+
+func TestOnlyOurOwnWordsAreTakenForPendingActions(t *testing.T) {
+	if f, err := ParseFacts("audit", outputs(system+"pending=daemon-reload\npending=restart docker.service\n")); err != nil || len(f.Pending) != 2 {
+		t.Errorf("got %v, %v", f.Pending, err)
+	}
+	if _, err := ParseFacts("audit", outputs(system+"pending=restart x; reboot\n")); err == nil {
+		t.Error("a foreign command was taken")
+	}
+}
+
+func TestWhatARunLeftBehindIsInThePlan(t *testing.T) {
+	facts, err := ParseFacts("audit", outputs(system+"guard-armed=yes\npending=reload ssh.service\nguard-reverted=2026-01-01T00:00:00Z\nguard-reverted=/etc/x\nreboot=linux-image linux-image dbus\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := Diff(nil, facts)
+	if len(plan.Changes) != 1 || plan.Changes[0].Summary != "reload ssh.service; confirm its settings by a new login" || !plan.Changes[0].how.guarded {
+		t.Errorf("changes: %+v", plan.Changes)
+	}
+	if len(plan.Notes) != 2 || !strings.Contains(plan.Notes[0], "/etc/x") || plan.Notes[1] != "a reboot is due, for dbus, linux-image" {
+		t.Errorf("notes: %q", plan.Notes)
+	}
+}
+
+func TestASecretIsInNoDiffAndNoJSON(t *testing.T) {
+	const old, new_ = "old-hunter2", "new-hunter2"
+	f := File{About: About{Concern: "x"}, Path: "/etc/secret", Content: new_, Secret: true}
+	facts := Facts{Files: map[string]FileFacts{f.Path: {Kind: "file", Mode: "0600", Content: []byte(old)}}}
+	plan := Diff([]Resource{f}, facts)
+	if len(plan.Changes) != 1 || plan.Changes[0].Diff == "" {
+		t.Fatalf("%+v", plan.Changes)
+	}
+	for _, v := range []any{plan, facts} {
+		text, err := json.Marshal(v)
+		if err != nil || strings.Contains(string(text), "hunter2") {
+			t.Errorf("%s, %v", text, err)
+		}
+	}
+}
+
+func TestChangesOfOneResource(t *testing.T) {
+	keys := &Keys{FolderMode: "0700", Mode: "0600", Owner: "deploy", Text: "k\n"}
+	facts := Facts{
+		Packages: map[string]string{"chrony": "installed", "half": "half-configured"},
+		Units: map[string]UnitFacts{
+			"on.service":        {Load: "loaded", Active: "active", File: "enabled"},
+			"off.service":       {Load: "loaded", Active: "inactive", File: "disabled"},
+			"unneeded.service":  {Load: "loaded", Active: "inactive", File: "enabled", Inapplicable: true},
+			"masked.service":    {Load: "masked", Active: "inactive", File: "masked"},
+			"chrony.service":    {Load: "loaded", Active: "active", File: "enabled"},
+			"timesyncd.service": {Load: "not-found", Active: "inactive"},
+		},
+		Files:     map[string]FileFacts{"/f": {Kind: "file", Mode: "0644", Owner: "root", Group: "root", Content: []byte("f")}, "/l": {Kind: "link", Mode: "0777", Owner: "root", Group: "root"}},
+		Users:     map[string]UserFacts{"deploy": {Home: "/home/deploy", Password: "set", Groups: []string{"deploy", "adm"}, Keys: keys}},
+		Sysctls:   map[string]string{"a.b": "1"},
+		Container: "docker",
+	}
+	for _, c := range []struct {
+		resource Resource
+		want     string // the summary; "" for no change
+	}{
+		{File{Path: "/f", Content: "f"}, ""},
+		{File{Path: "/f", Content: "g"}, "rewrite /f"},
+		{File{Path: "/f", Content: "f", Mode: 0o600}, "give /f mode 0600 and owner root:root, not 0644 and root:root"},
+		{File{Path: "/l", Content: ""}, "replace the link /l by a file"},
+		{File{Path: "/n", About: About{OwnKernel: true}}, ""},
+		{Packages{Names: []string{"timesyncd | chrony"}}, ""},
+		{Packages{Names: []string{"half", "none | other"}}, "install half, none"},
+		{Unit{Name: "on.service", State: Running}, ""},
+		{Unit{Name: "on.service", State: Stopped}, "stop and disable on.service"},
+		{Unit{Name: "off.service", State: Running}, "enable and start off.service"},
+		{Unit{Name: "off.service", State: Stopped}, ""},
+		{Unit{Name: "none.service", State: Stopped}, ""},
+		{Unit{Name: "unneeded.service", State: Running}, ""},
+		{Unit{Name: "masked.service", State: Enabled}, "unmask and enable masked.service"},
+		{Unit{Name: "timesyncd.service | chrony.service", State: Running}, ""},
+		{User{Name: "deploy", Keys: []string{"k"}}, ""},
+		{User{Name: "deploy", Keys: []string{"k", "l"}}, "let the declared keys, 2 of them, and no others log in as deploy"},
+		{User{Name: "deploy", Groups: []string{}}, "put deploy into no group but its own"},
+		{User{Name: "deploy", Groups: []string{"adm"}}, ""},
+		{User{Name: "deploy", NoPassword: true}, "lock the password of deploy"},
+		{Sysctls{Path: "/s", Settings: []Setting{{Key: "a.b", Value: "2"}, {Key: "c.d", Value: "1", Optional: true}}}, "set 1 kernel settings, and keep them in /s"},
+	} {
+		change, ok := c.resource.Change(facts)
+		if ok != (c.want != "") || change.Summary != c.want {
+			t.Errorf("%s: got %q, want %q", c.resource.ID(), change.Summary, c.want)
+		}
+	}
+}
+
+func FuzzParseFactsNeverPanics(f *testing.F) {
+	f.Add(system, "sudo installed\n", "Id=a\nLoadState=loaded\n\nId=b\n", "H4sIAAAAAAAAAwMAAAAAAAAAAAA=", "net/ipv4/ip_forward:1\n", "user\tdeploy\t1000\t/home/deploy\t/bin/bash\tlocked\tdeploy\nkeys\tdeploy\t700\t600\tdeploy\tYQ==\n", "live\nx\ndeclared\ny\n")
+	f.Fuzz(func(t *testing.T, system, packages, units, files, sysctls, users, ruleset string) {
+		facts, err := ParseFacts("production", probe.Outputs{
+			probeSystem: {Stdout: system}, probePackages: {Stdout: packages}, probeUnits: {Stdout: units}, probeFiles: {Stdout: files},
+			probeSysctls: {Stdout: sysctls}, probeUsers: {Stdout: users}, probeRuleset: {Stdout: ruleset},
+		})
+		if err != nil {
+			return
+		}
+		Diff([]Resource{
+			File{Path: "/etc/x"}, Packages{Names: []string{"sudo | doas"}}, Unit{Name: "a", State: Running},
+			Sysctls{Path: "/s", Settings: []Setting{{Key: "net.ipv4.ip_forward", Value: "1"}}},
+			User{Name: "deploy", Keys: []string{"k"}, Groups: []string{}}, Ruleset{Table: "inet x", Path: "/etc/x", Unit: "x.service"},
+		}, facts)
+	})
+}

@@ -1,0 +1,93 @@
+package provision
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// shells are those that scripts must run under: Debian's sh and bash.
+var shells = []string{"dash", "bash"}
+
+// relocate makes a script use dir instead of the server's own folders.
+func relocate(script, dir string) string {
+	return strings.NewReplacer(
+		"/var/log/holdfast", dir+"/log", "/var/lib/holdfast", dir+"/lib", "/run/lock/", dir+"/", "/run/holdfast.", dir+"/work.",
+	).Replace(script)
+}
+
+// writeJournal appends records as a server would.
+func writeJournal(t *testing.T, sh string, records ...Record) []byte {
+	t.Helper()
+	dir := t.TempDir()
+	for _, r := range records {
+		if out, err := exec.Command(sh, "-c", relocate(JournalScript(r), dir)).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", sh, err, out)
+		}
+	}
+	info, err := os.Stat(dir + "/log")
+	if err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the journal's folder: %v, %v", info, err)
+	}
+	file := filepath.Join(dir, "log", "journal.jsonl")
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the journal: %v, %v", info, err)
+	}
+	journal, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return journal
+}
+
+var records = []Record{
+	{Who: "ada@laptop", Changes: []string{"file:/etc/issue"}, Result: "done"},
+	{Changes: []string{"it's", `a "quoted" $(id)`}, Result: "50 % of it: \\"},
+	{Who: "grace", Release: "0123456789ab", Changes: []string{}, Result: "done"},
+}
+
+func TestTheJournalIsAChain(t *testing.T) {
+	for _, sh := range shells {
+		journal := writeJournal(t, sh, records...)
+		if n := bytes.Count(journal, []byte("\n")); n != len(records) {
+			t.Errorf("%s: %d records became %d lines:\n%s", sh, len(records), n, journal)
+		}
+		if err := VerifyJournal(journal); err != nil {
+			t.Errorf("%s: %v\n%s", sh, err, journal)
+		}
+	}
+	if err := VerifyJournal(nil); err != nil {
+		t.Errorf("an empty journal: %v", err)
+	}
+}
+
+func TestAChangedJournalIsFoundAndTheRecordNamed(t *testing.T) {
+	journal := writeJournal(t, "dash", records...)
+	lines := bytes.SplitAfter(journal, []byte("\n"))
+	for _, c := range []struct {
+		what    string
+		journal []byte
+		record  int
+	}{
+		{"a changed record", bytes.Replace(journal, []byte("50 %"), []byte("60 %"), 1), 3},
+		{"a missing record", bytes.Join([][]byte{lines[0], lines[2]}, nil), 2},
+		{"a missing first record", bytes.Join(lines[1:], nil), 1},
+		{"records in another order", bytes.Join([][]byte{lines[1], lines[0], lines[2]}, nil), 1},
+		{"a torn record", append(bytes.Clone(journal), `{"prev":"ab`...), 4},
+		{"something else", append(bytes.Clone(journal), "hello\n"...), 4},
+	} {
+		var broken *JournalError
+		if err := VerifyJournal(c.journal); !errors.As(err, &broken) || broken.Record != c.record {
+			t.Errorf("%s: got %v, want record %d named", c.what, err, c.record)
+		}
+	}
+}
+
+func FuzzVerifyJournalNeverPanics(f *testing.F) {
+	f.Add([]byte(`{"prev":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","at":"x"}` + "\n"))
+	f.Fuzz(func(t *testing.T, data []byte) { _ = VerifyJournal(data) })
+}
