@@ -61,7 +61,7 @@ func (l Launch) Start(ctx context.Context, project Project, services ...string) 
 	// COMPOSE_PROGRESS=plain prints a line a change instead of repainting.
 	script := fmt.Sprintf("cd %s/releases/%s && COMPOSE_ANSI=never docker compose --progress plain -f %s up -d --no-build --pull never --wait --wait-timeout %d%s",
 		Root, shell.Quote(l.Release.ID), shell.Quote(project.File), int(timeout.Seconds()), words)
-	progress := &lineWriter{each: l.tell}
+	progress := &lineWriter{each: l.teller()}
 	err := l.Host.Run(ctx, script, nil, io.Discard, progress)
 	if err == nil {
 		return nil
@@ -74,9 +74,22 @@ func (l Launch) Start(ctx context.Context, project Project, services ...string) 
 
 var containerLine = regexp.MustCompile(`^\s*Container (\S+)\s+(Started|Healthy|Recreated|Error|Unhealthy|Exited)`)
 
-func (l Launch) tell(line string) {
-	if m := containerLine.FindStringSubmatch(line); m != nil && l.Progress != nil {
-		l.Progress(strings.ToLower(m[2]) + " " + m[1])
+// teller returns what reads Compose's lines and tells each container's news
+// once: Compose repeats itself, and reports on containers that nobody touched.
+func (l Launch) teller() func(line string) {
+	last := map[string]string{}
+	return func(line string) {
+		m := containerLine.FindStringSubmatch(line)
+		if m == nil || l.Progress == nil {
+			return
+		}
+		name, state := m[1], strings.ToLower(m[2])
+		before, touched := last[name]
+		if state == before || state == "healthy" && !touched {
+			return
+		}
+		last[name] = state
+		l.Progress(state + " " + name)
 	}
 }
 
@@ -183,7 +196,7 @@ func (l Launch) GoBack(ctx context.Context, id string) error {
 for f in */compose.yml; do
   COMPOSE_ANSI=never docker compose --progress plain -f "$f" up -d --no-build --pull never --remove-orphans --wait --wait-timeout %d || exit 1
 done`, Root, shell.Quote(id), seconds)
-	progress := &lineWriter{each: l.tell}
+	progress := &lineWriter{each: l.teller()}
 	if err := l.Host.Run(ctx, script, nil, io.Discard, progress); err != nil {
 		return fmt.Errorf("go back to release %s: %w", id, explain(err, progress.tail()))
 	}

@@ -151,3 +151,25 @@ func containerReference(*testing.T) string {
 func cell(s string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(s, "\n", " "), "|", "\\|")
 }
+
+// What the baseline's runbook shows can be copied as it stands.
+func TestTheRunbooksBaselineLoads(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "runbook-baseline.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var example strings.Builder
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "    ") {
+			example.WriteString(line[4:])
+		} else if strings.TrimSpace(line) == "" {
+			example.WriteString("\n")
+		}
+	}
+	if !strings.Contains(example.String(), "extends: holdfast/v1") {
+		t.Fatal("the runbook has no example")
+	}
+	if _, err := baseline.Load([]byte(example.String()), "runbook-baseline.md"); err != nil {
+		t.Error(err)
+	}
+}

@@ -13,7 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/internal/environment"
 	"holdfast/provision"
+	"holdfast/provision/hardening"
 	"holdfast/provision/transport"
 )
 
@@ -305,6 +307,26 @@ func TestAFileThatItsProgramRefusesLeavesTheOldOneInForce(t *testing.T) {
 		t.Errorf("it left %q", after)
 	}
 	s.login("deploy")
+}
+
+func TestNftAcceptsTheRulesOfAnyConfiguration(t *testing.T) {
+	s := hardened(t)
+	for _, role := range []string{"production", "audit"} {
+		for _, from := range [][]string{nil, {"198.51.100.7/24"}, {"2001:db8::1/32"}, {"198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32"}} {
+			cfg := environment.Config{Access: environment.Access{User: "deploy", SSHFrom: from}}
+			for _, r := range hardening.Desired(role, cfg, nil) {
+				rules, ok := r.(provision.Ruleset)
+				if !ok {
+					continue
+				}
+				check := exec.Command("docker", "exec", "-i", s.where.Container, "nft", "-c", "-f", "-")
+				check.Stdin = strings.NewReader("define ssh = { 22, 2222 }\n" + rules.Rules)
+				if out, err := check.CombinedOutput(); err != nil {
+					t.Errorf("%s from %v: %v: %s", role, from, err, out)
+				}
+			}
+		}
+	}
 }
 
 func TestPublishedPortsAreFilteredAndLoopbackIsNot(t *testing.T) {

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Puts back what the guard has kept, unless it was confirmed. Started by the
 # timer holdfast-guard, by a run whose settings failed, or at boot: "revert boot".
-export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-guard=/var/lib/holdfast/guard
+export LC_ALL=C PATH="$PATH:/usr/sbin:/usr/bin:/sbin:/bin"
+guard=${0%/*}
 rules=/etc/holdfast/firewall.nft
 unit=/etc/systemd/system/holdfast-firewall.service
 
@@ -38,7 +38,7 @@ else
     systemctl try-reload-or-restart ssh.service
 fi
 
-rm -f /var/lib/holdfast/pending
+rm -f "$guard/../pending"
 {
     date -u +%Y-%m-%dT%H:%M:%SZ
     cat "$guard/index"
