@@ -158,7 +158,7 @@ func TestEntryPointRefusesWhatWouldOpenTheGateway(t *testing.T) {
 
 func TestEntryPointPassesShellcheck(t *testing.T) {
 	if _, err := exec.LookPath("shellcheck"); err != nil {
-		t.Skip("shellcheck is not installed")
+		t.Fatal("shellcheck is not installed; .ci/setup installs it")
 	}
 	cmd := exec.Command("shellcheck", "-s", "sh", "-")
 	cmd.Stdin = bytes.NewReader(render(t, example()).file("supabase/kong-entrypoint.sh"))

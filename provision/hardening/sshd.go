@@ -6,8 +6,8 @@ import "holdfast/provision"
 func sshd(role, user string) []provision.Resource {
 	forwarding := "AllowTcpForwarding no"
 	if role == production {
-		// Holdfast reaches the database, the gateway and Studio on loopback.
-		forwarding = "AllowTcpForwarding local\nPermitOpen 127.0.0.1:5432 127.0.0.1:8000 127.0.0.1:3001"
+		// The database, the gateway, Studio and the registry listen on loopback.
+		forwarding = "AllowTcpForwarding local\nPermitOpen 127.0.0.1:5432 127.0.0.1:8000 127.0.0.1:3001 127.0.0.1:5000"
 	}
 	return []provision.Resource{
 		provision.File{
