@@ -1,10 +1,10 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -119,20 +119,20 @@ func ask(u *ui.UI, o *environment.InitOptions) error {
 		{"--api", "Public host name of the API", &o.Domains.API},
 		{"--app", "Public host name of the app", &o.Domains.App},
 	}
-	var missing []error
+	var missing []string
 	for _, q := range questions {
 		if *q.value != "" {
 			continue
 		}
 		answer, err := u.Ask(q.question)
 		if err != nil {
-			missing = append(missing, fmt.Errorf("%s is missing", q.flag))
+			missing = append(missing, q.flag)
 			continue
 		}
 		*q.value = answer
 	}
 	if len(missing) > 0 {
-		return ui.Hint(fmt.Errorf("%w: %w", errUsage, errors.Join(missing...)), "give the flags, or run init on a terminal to be asked")
+		return ui.Hint(fmt.Errorf("%w: init needs %s", errUsage, strings.Join(missing, ", ")), "give the flags, or run init on a terminal to be asked")
 	}
 	return nil
 }

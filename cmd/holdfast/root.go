@@ -58,7 +58,32 @@ configuration, 4 a server could not be reached or refused, 130 interrupted.`,
 		return ui.Hint(fmt.Errorf("%w: %w", errUsage, err), "run `"+cmd.CommandPath()+" --help`")
 	})
 	root.AddCommand(newInit(g), newRender(g), newPlan(g), newDeploy(g), newVerify(g), newMigrate(g), newLab(g))
+	onlyGroups(root)
 	return root
+}
+
+// onlyGroups makes a command that only holds others refuse a word that is none
+// of them: as a usage error, and with what was probably meant.
+func onlyGroups(cmd *cobra.Command) {
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		hint := "run `" + cmd.CommandPath() + " --help`"
+		if cmd.SuggestionsMinimumDistance <= 0 {
+			cmd.SuggestionsMinimumDistance = 2
+		}
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = "did you mean `" + cmd.CommandPath() + " " + near[0] + "`?"
+		}
+		return ui.Hint(fmt.Errorf("%w: %s has no command %q", errUsage, cmd.CommandPath(), args[0]), hint)
+	}
+	for _, sub := range cmd.Commands() {
+		if sub.HasSubCommands() {
+			onlyGroups(sub)
+		}
+	}
 }
 
 // open reads the environment; no server is touched.

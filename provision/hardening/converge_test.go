@@ -46,8 +46,7 @@ func TestABareServerConvergesAndTheSecondPlanIsEmpty(t *testing.T) {
 }
 
 func TestDriftIsFoundAndMended(t *testing.T) {
-	s := scratch(t, "drift")
-	s.converge()
+	s := hardened(t, "audit")
 	for _, d := range []struct{ break_, id string }{
 		{"echo 'PermitRootLogin yes' > /etc/ssh/sshd_config.d/00-holdfast.conf", "file:/etc/ssh/sshd_config.d/00-holdfast.conf"},
 		{"chmod 400 /etc/sudoers.d/holdfast", "file:/etc/sudoers.d/holdfast"},
@@ -80,8 +79,7 @@ func TestDriftIsFoundAndMended(t *testing.T) {
 }
 
 func TestSettingsThatLetNobodyInAreTakenBackAtOnce(t *testing.T) {
-	s := scratch(t, "lockout")
-	s.converge()
+	s := hardened(t, "audit")
 	before := s.on("cat /etc/holdfast/firewall.nft; nft list table inet holdfast | grep -c saddr")
 	s.cfg.Access.SSHFrom = []string{"192.0.2.0/24"} // not where we are
 	err := s.apply(t.Context(), s.plan())
@@ -116,8 +114,7 @@ func TestAFirstRunThatLetsNobodyInLeavesTheServerAsItWas(t *testing.T) {
 }
 
 func TestTheServerHealsItselfWhenTheControllerDies(t *testing.T) {
-	s := scratch(t, "dead")
-	s.converge()
+	s := hardened(t, "audit")
 	s.cfg.Access.SSHFrom = []string{"192.0.2.0/24"}
 	ctx, die := context.WithCancel(t.Context())
 	s.interfere = func(context.Context) error {
@@ -149,8 +146,7 @@ func TestTheServerHealsItselfWhenTheControllerDies(t *testing.T) {
 }
 
 func TestAnUnconfirmedGuardIsConfirmedByTheNextRun(t *testing.T) {
-	s := scratch(t, "unconfirmed")
-	s.converge()
+	s := hardened(t, "audit")
 	s.on("echo '# touched' >> /etc/ssh/sshd_config.d/00-holdfast.conf")
 	ctx, die := context.WithCancel(t.Context())
 	s.interfere = func(context.Context) error {
@@ -285,8 +281,7 @@ systemd-run --quiet python3 /root/hold.py; sleep 0.5`)
 }
 
 func TestAFileThatItsProgramRefusesLeavesTheOldOneInForce(t *testing.T) {
-	s := scratch(t, "refused")
-	s.converge()
+	s := hardened(t, "audit")
 	before := s.on("cat /etc/ssh/sshd_config.d/00-holdfast.conf")
 	facts := provision.Facts{}
 	resource := provision.File{
@@ -310,7 +305,7 @@ func TestAFileThatItsProgramRefusesLeavesTheOldOneInForce(t *testing.T) {
 }
 
 func TestNftAcceptsTheRulesOfAnyConfiguration(t *testing.T) {
-	s := hardened(t)
+	s := hardened(t, "production")
 	for _, role := range []string{"production", "audit"} {
 		for _, from := range [][]string{nil, {"198.51.100.7/24"}, {"2001:db8::1/32"}, {"198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32"}} {
 			cfg := environment.Config{Access: environment.Access{User: "deploy", SSHFrom: from}}
@@ -330,7 +325,7 @@ func TestNftAcceptsTheRulesOfAnyConfiguration(t *testing.T) {
 }
 
 func TestPublishedPortsAreFilteredAndLoopbackIsNot(t *testing.T) {
-	s := hardened(t)
+	s := hardened(t, "production")
 	s.on(`command -v python3 >/dev/null
 cat > /root/serve.py <<'E'
 import socket, threading, sys
@@ -364,13 +359,4 @@ systemctl is-active --quiet serve || systemd-run --quiet --unit=serve python3 /r
 	if _, err := s.conn.DialContext(t.Context(), "tcp", "127.0.0.1:2375"); err == nil {
 		t.Error("sshd forwards to a port that is not declared")
 	}
-}
-
-// hardened logs in to the production server that an earlier test has converged.
-func hardened(t *testing.T) *server {
-	t.Helper()
-	s := &server{t: t, role: "production", where: pair.Servers["production"]}
-	t.Cleanup(s.close)
-	s.login("deploy")
-	return s
 }

@@ -63,12 +63,22 @@ func setUp(m *testing.M) int {
 
 // bare logs in to the lab's server for a role, which no test has touched yet.
 func bare(t *testing.T, role string) *server {
-	t.Helper()
-	s := &server{t: t, role: role, where: pair.Servers[role], cfg: environment.Config{
-		Access: environment.Access{User: "deploy", SSHFrom: []string{testSubnet}},
-	}}
-	t.Cleanup(s.close)
+	s := newServer(t, role, pair.Servers[role])
 	s.login("root")
+	return s
+}
+
+// hardened logs in to the lab's converged server for a role; one that no test
+// has converged yet is converged first.
+func hardened(t *testing.T, role string) *server {
+	t.Helper()
+	s := newServer(t, role, pair.Servers[role])
+	if conn, err := s.dial(t.Context(), "deploy"); err == nil {
+		s.conn = conn
+	} else {
+		s.login("root")
+	}
+	s.converge()
 	return s
 }
 
@@ -84,11 +94,16 @@ func scratch(t *testing.T, name string) *server {
 			t.Error(err)
 		}
 	})
-	s := &server{t: t, role: "audit", where: where, cfg: environment.Config{
+	s := newServer(t, "audit", where)
+	s.login("root")
+	return s
+}
+
+func newServer(t *testing.T, role string, where lab.Server) *server {
+	s := &server{t: t, role: role, where: where, cfg: environment.Config{
 		Access: environment.Access{User: "deploy", SSHFrom: []string{testSubnet}},
 	}}
 	t.Cleanup(s.close)
-	s.login("root")
 	return s
 }
 
