@@ -64,6 +64,8 @@ vulnerabilities:
 clean:
 	@test -x bin/holdfast || $(MAKE) --no-print-directory build
 	bin/holdfast lab down
+	@# Images of labs that are gone; one in use stays, and says so.
+	-@docker image ls --format '{{.Repository}}:{{.Tag}}' --filter reference='holdfast.local/lab-*' | xargs -r docker image rm >/dev/null
 	rm -rf bin .lab
 
 setup:

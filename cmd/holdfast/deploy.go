@@ -50,15 +50,16 @@ interrupted is continued by the next one.`,
 			if err != nil {
 				return fmt.Errorf("deploy %s: %w", p.Env.Environment, err)
 			}
-			if plan.Empty() {
-				g.ui.Printf("nothing to change\n")
-			} else {
+			if !plan.Empty() {
 				g.ui.Printf("done: %s; release %s runs\n", plan.Summary(), plan.Release)
 			}
-			if noVerify {
-				return nil
+			if !noVerify {
+				err = v.run(ctx, p)
 			}
-			return v.run(ctx, p)
+			if plan.Empty() {
+				g.ui.Printf("nothing to change\n")
+			}
+			return err
 		},
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "don't ask before the first change")

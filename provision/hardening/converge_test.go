@@ -172,6 +172,44 @@ func TestAnUnconfirmedGuardIsConfirmedByTheNextRun(t *testing.T) {
 	s.converged()
 }
 
+func TestAfterARebootTheFirewallIsUpAndUnconfirmedSettingsAreGone(t *testing.T) {
+	s := hardened(t, "audit")
+	before := s.on("nft -s -t list table inet holdfast")
+	s.cfg.Access.SSHFrom = []string{"192.0.2.0/24"}
+	ctx, die := context.WithCancel(t.Context())
+	s.interfere = func(context.Context) error {
+		s.close()
+		die()
+		return context.Canceled
+	}
+	if err := s.apply(ctx, s.plan()); err == nil {
+		t.Fatal("it claims to be done")
+	}
+	if out, err := exec.Command("docker", "restart", s.where.Container).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	s.interfere, s.cfg.Access.SSHFrom, s.conn, s.former = nil, []string{testSubnet}, nil, nil
+	deadline := time.Now().Add(40 * time.Second) // sooner than the timer would have been
+	for {
+		conn, err := s.dial(t.Context(), "deploy")
+		if err == nil {
+			s.conn = conn
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("still locked out: %v", err)
+		}
+		time.Sleep(300 * time.Millisecond)
+	}
+	if after := s.on("systemctl is-system-running --wait >/dev/null; nft -s -t list table inet holdfast"); after != before {
+		t.Errorf("the rules were\n%s\nand are\n%s", before, after)
+	}
+	s.converged()
+	if out := s.on("systemctl list-units --failed --plain --no-legend"); strings.TrimSpace(out) != "" {
+		t.Errorf("units have failed: %s", out)
+	}
+}
+
 // cut is a connection that dies after some bytes of output.
 type cut struct {
 	*server
