@@ -3,6 +3,7 @@ package stacks
 import (
 	"bytes"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -83,14 +84,20 @@ func Diff(release *Release, state State, old map[string][]byte, delivery string)
 	moved := state.Current != release.ID
 	for _, project := range release.Projects {
 		off := unsettled(project, state)
-		if !moved && len(off) == 0 {
+		edited := slices.ContainsFunc(state.Altered, func(file string) bool {
+			return path.Dir(project.File) == strings.SplitN(file, "/", 2)[0]
+		})
+		if !moved && !edited && len(off) == 0 {
 			continue
 		}
 		step := Step{ID: "stack:" + project.Name, Concern: "stack " + project.Name, Kind: StartStep, Subject: project.Name}
-		if len(off) > 0 {
+		switch {
+		case len(off) > 0:
 			step.Summary, step.Why = "start "+strings.Join(off, ", "), "not running as declared"
-		} else {
+		case moved:
 			step.Summary, step.Why = "recreate what changed", "the release changed"
+		default:
+			step.Summary, step.Why = "recreate what does not run as the release says", "its files were edited by hand, and may have been used"
 		}
 		steps = append(steps, step)
 	}

@@ -47,7 +47,7 @@ func TestDiffNamesWhatDiffersAndNothingElse(t *testing.T) {
 	}{
 		{"as declared", func(*State) {}, nil},
 		{"a bare server", func(s *State) { *s = State{} }, []string{"release:" + r.ID, "image:", "network:holdfast-edge", "stack:app", "current:" + r.ID}},
-		{"edited by hand", func(s *State) { s.Altered = []string{"app/compose.yml"} }, []string{"release:"}},
+		{"edited by hand", func(s *State) { s.Altered = []string{"app/compose.yml"} }, []string{"release:", "stack:app"}},
 		{"container gone", func(s *State) { s.Containers = nil }, []string{"stack:app"}},
 		{"container unhealthy", func(s *State) { s.Containers[0].Status = "Up 1 minute (unhealthy)" }, []string{"stack:app"}},
 		{"container stopped", func(s *State) { s.Containers[0].State = "exited" }, []string{"stack:app"}},

@@ -38,8 +38,12 @@ interrupted is continued by the next one.`,
 			defer p.Close()
 			plan, err := p.Deploy(ctx, func(plan *pair.Plan) error {
 				g.ui.Progress("", "%d changes: %s", plan.Count(), plan.Summary())
-				if yes || !ui.IsTerminal(cmd.InOrStdin()) {
+				if yes {
 					return nil
+				}
+				if !ui.IsTerminal(cmd.InOrStdin()) {
+					return ui.Hint(fmt.Errorf("%w: nobody is there to confirm %d changes; nothing was changed", errUsage, plan.Count()),
+						"look at `holdfast plan`, then pass --yes")
 				}
 				plan.Print(g.ui)
 				if !g.ui.Confirm("Do it?") {

@@ -31,6 +31,7 @@ func TestA1PlanOfBareServersSaysWhatWouldChangeAndChangesNothing(t *testing.T) {
 }
 
 func TestA2DeployMakesTwoBareServersAVerifiedStack(t *testing.T) {
+	holdfast(t, "deploy", "-C", stage.dir).want(t, 3, "nothing was changed", "--yes")
 	r := holdfast(t, "deploy", "-C", stage.dir, "--yes")
 	t.Logf("first deploy, verification included: %s", r.took)
 	r.want(t, 0, "done:", "report.html", "baseline-report.md")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/cmd/internal/pair"
 	"holdfast/internal/environment"
 )
 
@@ -34,13 +36,8 @@ func newMigrateStatus(g *globals) *cobra.Command {
 		Short:   "Compare the folder with the database's history; exit 2 when something is pending",
 		Example: `  holdfast migrate status -C production`,
 		Args:    noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := g.open()
-			if err != nil {
-				return err
-			}
-			defer p.Close()
-			status, err := p.MigrationStatus(cmd.Context())
+		RunE: g.with(func(ctx context.Context, p *pair.Pair) error {
+			status, err := p.MigrationStatus(ctx)
 			if err != nil {
 				return err
 			}
@@ -62,7 +59,7 @@ func newMigrateStatus(g *globals) *cobra.Command {
 				return errChanges
 			}
 			return nil
-		},
+		}),
 	}
 	g.outputFlag(cmd, "text", "json")
 	return cmd
@@ -74,13 +71,8 @@ func newMigrateUp(g *globals) *cobra.Command {
 		Short:   "Apply what is pending, gated, in one transaction",
 		Example: `  holdfast migrate up -C production`,
 		Args:    noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := g.open()
-			if err != nil {
-				return err
-			}
-			defer p.Close()
-			n, err := p.Migrate(cmd.Context())
+		RunE: g.with(func(ctx context.Context, p *pair.Pair) error {
+			n, err := p.Migrate(ctx)
 			if err != nil {
 				return err
 			}
@@ -90,7 +82,7 @@ func newMigrateUp(g *globals) *cobra.Command {
 				g.ui.Printf("applied %d\n", n)
 			}
 			return nil
-		},
+		}),
 	}
 }
 

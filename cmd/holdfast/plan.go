@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"holdfast/cmd/internal/pair"
 )
 
 func newPlan(g *globals) *cobra.Command {
@@ -19,13 +22,8 @@ It exits 0 when there is nothing to do and 2 when there is.`,
 		Example: `  holdfast plan -C production
   holdfast plan -C production --output json | jq '.servers[].changes[].id'`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := g.open()
-			if err != nil {
-				return err
-			}
-			defer p.Close()
-			plan, err := p.Plan(cmd.Context())
+		RunE: g.with(func(ctx context.Context, p *pair.Pair) error {
+			plan, err := p.Plan(ctx)
 			if err != nil {
 				return err
 			}
@@ -38,7 +36,7 @@ It exits 0 when there is nothing to do and 2 when there is.`,
 				err = errChanges
 			}
 			return err
-		},
+		}),
 	}
 	g.outputFlag(cmd, "text", "json")
 	return cmd

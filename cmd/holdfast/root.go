@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -102,6 +103,19 @@ func (g *globals) openWith(more func(*pair.Options)) (*pair.Pair, error) {
 	}
 	more(&options)
 	return pair.Open(options)
+}
+
+// with returns what a command runs that needs nothing but the environment: it
+// is read, handed to f, and its connections are closed afterwards.
+func (g *globals) with(f func(ctx context.Context, p *pair.Pair) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, _ []string) error {
+		p, err := g.open()
+		if err != nil {
+			return err
+		}
+		defer p.Close()
+		return f(cmd.Context(), p)
+	}
 }
 
 // identityPaths returns the identities to try: those named, or those found in

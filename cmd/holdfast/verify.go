@@ -48,14 +48,7 @@ reports folder, and exits 1 when a finding reaches the gate.`,
   holdfast verify -C production --gate critical
   holdfast verify -C production --output json | jq '.findings[].rule'`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := g.open()
-			if err != nil {
-				return err
-			}
-			defer p.Close()
-			return v.run(cmd.Context(), p)
-		},
+		RunE: g.with(v.run),
 	}
 	v.flags(cmd)
 	g.outputFlag(cmd, "text", "json", "markdown")

@@ -23,6 +23,9 @@ func (s *Server) hold(ctx context.Context, script, nonce string, stdout, stderr 
 		return provision.LockError(err)
 	}
 	s.lock = held
+	// A server that does not answer must not keep Ctrl-C from being heard.
+	stop := context.AfterFunc(ctx, func() { s.conn.Close() })
+	defer stop()
 	return readUntil(held.Stdout, nonce+" done", stdout)
 }
 
