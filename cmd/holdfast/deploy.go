@@ -69,6 +69,7 @@ interrupted is continued by the next one.`,
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "don't ask before the first change")
 	cmd.Flags().BoolVar(&noVerify, "no-verify", false, "don't verify afterwards")
 	cmd.Flags().DurationVar(&health, "health-timeout", 5*time.Minute, "how long one stack may take to become healthy")
+	g.includeAllFlag(cmd)
 	v.flags(cmd)
 	return cmd
 }

@@ -66,7 +66,7 @@ func newMigrateStatus(g *globals) *cobra.Command {
 }
 
 func newMigrateUp(g *globals) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:     "up",
 		Short:   "Apply what is pending, gated, in one transaction",
 		Example: `  holdfast migrate up -C production`,
@@ -84,6 +84,8 @@ func newMigrateUp(g *globals) *cobra.Command {
 			return nil
 		}),
 	}
+	g.includeAllFlag(cmd)
+	return cmd
 }
 
 // migrationName is what the Supabase CLI makes of a name.

@@ -27,6 +27,7 @@ type globals struct {
 	acceptNew  bool
 	output     string
 	timeout    time.Duration
+	includeAll bool
 }
 
 func newRoot(u *ui.UI) *cobra.Command {
@@ -99,6 +100,7 @@ func (g *globals) openWith(more func(*pair.Options)) (*pair.Pair, error) {
 		Identities:        g.identityPaths(),
 		AcceptNewHostKeys: g.acceptNew,
 		ConnectTimeout:    g.timeout,
+		IncludeAll:        g.includeAll,
 		UI:                g.ui,
 	}
 	more(&options)
@@ -146,6 +148,11 @@ func (g *globals) identityPaths() []string {
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
+}
+
+// includeAllFlag adds --include-all, the Supabase CLI's word.
+func (g *globals) includeAllFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&g.includeAll, "include-all", false, "apply migrations that are older than the newest applied one as well")
 }
 
 // outputFlag adds --output with the given formats, the first being the default.

@@ -106,8 +106,9 @@ func (p *Pair) migrate(ctx context.Context, tell func(string)) error {
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	result, err := migrate.Up(ctx, conn, p.Migrations, migrate.Options{
-		Gate:    p.gate(rules),
-		OnApply: func(f migrate.File) { tell("apply " + f.Path) },
+		Gate:       p.gate(rules),
+		IncludeAll: p.options.IncludeAll,
+		OnApply:    func(f migrate.File) { tell("apply " + f.Path) },
 	})
 	if err != nil {
 		return err

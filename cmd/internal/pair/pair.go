@@ -40,6 +40,7 @@ type Options struct {
 	AcceptNewHostKeys bool
 	ConnectTimeout    time.Duration // default 15 s
 	HealthTimeout     time.Duration // how long one stack may take to become healthy; default 5 min
+	IncludeAll        bool          // apply migrations older than the newest applied one as well
 	UI                *ui.UI
 	// Dial opens TCP connections to servers; nil is the network. Round trips
 	// are counted here.
