@@ -233,6 +233,27 @@ func (w *cutWriter) Write(p []byte) (int, error) {
 	return w.out.Write(p)
 }
 
+// either logs in as the deploy user or, before that one exists, as root. The
+// step that was cut off goes on for a moment, and when it reloads sshd the port
+// is closed while sshd starts itself anew.
+func (s *server) either() *transport.Conn {
+	s.t.Helper()
+	deadline := time.Now().Add(5 * time.Second)
+	for {
+		conn, err := s.dial(s.t.Context(), "deploy")
+		if errors.Is(err, transport.ErrAuth) {
+			conn, err = s.dial(s.t.Context(), "root")
+		}
+		if err == nil {
+			return conn
+		}
+		if !errors.Is(err, transport.ErrUnreachable) || time.Now().After(deadline) {
+			s.t.Fatalf("nobody gets in: %v", err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
 func TestARunThatIsCutOffAnywhereIsFinishedByTheNext(t *testing.T) {
 	s := scratch(t, "cut")
 	random := rand.New(rand.NewPCG(7, 7))
@@ -252,14 +273,7 @@ func TestARunThatIsCutOffAnywhereIsFinishedByTheNext(t *testing.T) {
 		t.Logf("run %d, %d changes: %v", try, len(plan.Changes), err)
 		s.close()
 		s.conn, s.former = nil, nil
-		conn, err := s.dial(t.Context(), "deploy")
-		if err != nil {
-			conn, err = s.dial(t.Context(), "root")
-		}
-		if err != nil {
-			t.Fatalf("nobody gets in: %v", err)
-		}
-		s.conn = conn
+		s.conn = s.either()
 		// As a run's lock does: a step of the one before may still be going on.
 		held, err := s.conn.Hold(t.Context(), transport.Command{Script: provision.LockScript("test") + "cat >/dev/null", Sudo: true})
 		if err != nil {
