@@ -117,7 +117,7 @@ type sshd struct {
 func startSSHD(t *testing.T, kinds []string, lines ...string) *sshd {
 	t.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("only root can start an sshd that lets other users in")
+		t.Skip("only root can start an sshd that lets other users in: without it nothing of the transport is tried; .ci/run is root")
 	}
 	if _, err := os.Stat(sshdPath); err != nil {
 		t.Fatalf("%v: apt-get install openssh-server", err)
