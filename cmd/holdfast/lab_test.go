@@ -7,6 +7,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,10 +23,11 @@ import (
 )
 
 // The tests' lab has a name and a network of its own, so that a demo lab on
-// the same machine is left alone.
-const (
-	testLab    = "holdfast-test"
-	testSubnet = "198.18.120.0/24"
+// the same machine is left alone; those who test side by side on one machine
+// give each run others.
+var (
+	testLab    = cmp.Or(os.Getenv("HOLDFAST_TEST_LAB"), "holdfast-test")
+	testSubnet = cmp.Or(os.Getenv("HOLDFAST_TEST_SUBNET"), "198.18.120.0/24")
 )
 
 // stage is what the tests of this package share: one built binary, one lab,

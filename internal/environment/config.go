@@ -67,6 +67,9 @@ type Server struct {
 type Access struct {
 	// User is the deploy user that Holdfast creates and logs in as.
 	User string `yaml:"user,omitempty" check:"format=user" default:"deploy"`
+	// Port is the one sshd is to listen on. When absent it stays on the port it
+	// is on. A server that still listens on servers.*.port is moved.
+	Port int `yaml:"port,omitempty" check:"min=1,max=65535"`
 	// SSHFrom are the networks that SSH is open to, in CIDR notation. When
 	// absent, SSH is open to everywhere and rate-limited.
 	SSHFrom []string `yaml:"ssh-from,omitempty" check:"format=cidr"`

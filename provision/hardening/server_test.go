@@ -4,6 +4,7 @@ package hardening_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -23,10 +24,11 @@ import (
 	"holdfast/provision/transport"
 )
 
-// The tests' lab has a name and a network of its own.
-const (
-	testLab    = "holdfast-provision"
-	testSubnet = "198.18.121.0/24"
+// The tests' lab has a name and a network of its own; those who test side by
+// side on one machine give each run others.
+var (
+	testLab    = cmp.Or(os.Getenv("HOLDFAST_TEST_LAB"), "holdfast-provision")
+	testSubnet = cmp.Or(os.Getenv("HOLDFAST_TEST_SUBNET"), "198.18.121.0/24")
 )
 
 // server is a lab server as Apply sees it: the real transport, as cmd uses it.
