@@ -138,24 +138,6 @@ func TestChangesOfOneResource(t *testing.T) {
 	}
 }
 
-func FuzzParseFactsNeverPanics(f *testing.F) {
-	f.Add(system, "sudo installed\n", "Id=a\nLoadState=loaded\n\nId=b\n", "H4sIAAAAAAAAAwMAAAAAAAAAAAA=", "net/ipv4/ip_forward:1\n", "user\tdeploy\t1000\t/home/deploy\t/bin/bash\tlocked\tdeploy\nkeys\tdeploy\t700\t600\tdeploy\tYQ==\n", "live\nx\ndeclared\ny\n")
-	f.Fuzz(func(t *testing.T, system, packages, units, files, sysctls, users, ruleset string) {
-		facts, err := ParseFacts("production", probe.Outputs{
-			probeSystem: {Stdout: system}, probePackages: {Stdout: packages}, probeUnits: {Stdout: units}, probeFiles: {Stdout: files},
-			probeSysctls: {Stdout: sysctls}, probeUsers: {Stdout: users}, probeRuleset: {Stdout: ruleset},
-		})
-		if err != nil {
-			return
-		}
-		Diff([]Resource{
-			File{Path: "/etc/x"}, Packages{Names: []string{"sudo | doas"}}, Unit{Name: "a", State: Running},
-			Sysctls{Path: "/s", Settings: []Setting{{Key: "net.ipv4.ip_forward", Value: "1"}}},
-			User{Name: "deploy", Keys: []string{"k"}, Groups: []string{}}, Ruleset{Table: "inet x", Path: "/etc/x", Unit: "x.service"},
-		}, facts)
-	})
-}
-
 func TestARebootIsDueForANewerKernelToo(t *testing.T) {
 	newer := system + "kernel=6.12.43+deb13-amd64\nnewest-kernel=6.12.48+deb13-amd64\nboot=b\ninit=7\n"
 	for _, c := range []struct{ system, want string }{
