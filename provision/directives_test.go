@@ -3,6 +3,7 @@ package provision
 import (
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestDirectivesTouchOnlyTheirKeysLines(t *testing.T) {
@@ -42,7 +43,7 @@ func TestDirectivesTouchOnlyTheirKeysLines(t *testing.T) {
 func FuzzDirectivesConverge(f *testing.F) {
 	f.Add("A 1\nUMASK 022\n", "UMASK", "027")
 	f.Fuzz(func(t *testing.T, text, key, value string) {
-		if key == "" || strings.ContainsAny(key, " \t=\r\n#") || strings.ContainsAny(value, "\n") || value == "" {
+		if key == "" || strings.ContainsAny(key, " \t=\r\n#") || strings.ContainsAny(value, "\n") || value == "" || !utf8.ValidString(key) {
 			t.Skip()
 		}
 		d := Directives{Separator: "\t", Values: []Directive{{key, value}}}
