@@ -27,6 +27,10 @@ It ends with the command's own exit status. What a terminal shows is not masked.
 		},
 		ValidArgsFunction: g.completeServices,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			service, command := args[0], args[1:]
+			if command[0] == "--" && len(command) > 1 { // flags end at the service's name already
+				command = command[1:]
+			}
 			p, err := g.open()
 			if err != nil {
 				return err
@@ -34,10 +38,10 @@ It ends with the command's own exit status. What a terminal shows is not masked.
 			defer p.Close()
 			if plain || !interactive() {
 				// Raw bytes: a dump must arrive as it is.
-				return asStatus(p.Exec(cmd.Context(), args[0], args[1:], os.Stdin, os.Stdout, os.Stderr))
+				return asStatus(p.Exec(cmd.Context(), service, command, os.Stdin, os.Stdout, os.Stderr))
 			}
 			return asStatus(onTerminal(func(t transport.Terminal) error {
-				return p.ExecTerminal(cmd.Context(), args[0], args[1:], t)
+				return p.ExecTerminal(cmd.Context(), service, command, t)
 			}))
 		},
 	}
