@@ -101,3 +101,24 @@ func TestA9FollowingEndsWithCtrlCAndLeavesNothingRunning(t *testing.T) {
 	answer.Body.Close()
 	end()
 }
+
+func TestB0AChangeOfOneServiceRecreatesThatServiceAlone(t *testing.T) {
+	running := func() map[string]string {
+		containers := map[string]string{}
+		for line := range strings.Lines(on(t, "production", "docker ps --no-trunc --format '{{.Names}} {{.ID}}'")) {
+			name, id, _ := strings.Cut(strings.TrimSpace(line), " ")
+			containers[name] = id
+		}
+		return containers
+	}
+	before := running()
+	dir := variant(t, replace("NEXT_PUBLIC_SITE_NAME: Lab", "NEXT_PUBLIC_SITE_NAME: Alone"))
+	holdfast(t, "deploy", "-C", dir, "--yes", "--no-verify").want(t, 0, "done:")
+	after := running()
+	for name, id := range before {
+		if recreated := after[name] != id; recreated != (name == "app-app-1") {
+			t.Errorf("%s: recreated is %t", name, recreated)
+		}
+	}
+	holdfast(t, "deploy", "-C", stage.dir, "--yes", "--no-verify").want(t, 0, "done:")
+}
