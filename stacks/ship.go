@@ -64,8 +64,8 @@ tar -x --no-same-owner -p -C "$root/releases/.$id.new" -f -
 sync -f "$root/releases/.$id.new"
 if [ -d "$root/releases/$id" ]; then
   # Same name, edited by hand: what containers mount are links to these files, so
-  # the files are replaced in place.
-  cp -a "$root/releases/.$id.new/." "$root/releases/$id/"
+  # the files are replaced in place; "cp -a" would break the links.
+  cp -r --preserve=mode,ownership,timestamps "$root/releases/.$id.new/." "$root/releases/$id/"
   rm -rf "$root/releases/.$id.new"
 else
   mv "$root/releases/.$id.new" "$root/releases/$id"
