@@ -89,7 +89,7 @@ func hardened(t *testing.T, role string) *server {
 // scratch makes one further bare server, of the audit role.
 func scratch(t *testing.T, name string) *server {
 	t.Helper()
-	where, err := pair.Scratch(t.Context(), name)
+	where, err := pair.Scratch(t.Context(), name, "")
 	if err != nil {
 		t.Fatal(err)
 	}
