@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"holdfast/internal/probe"
+	"holdfast/provision/transport"
 )
 
 const (
@@ -20,6 +21,9 @@ const (
 	guardSeconds = 60
 	// reconnectPatience is how long a new login is tried; well before the guard.
 	reconnectPatience = 30 * time.Second
+	// maxRefused is after how many refused logins it is clear that the new
+	// settings let nobody in; fewer than any ban allows.
+	maxRefused = 3
 	// slow is how long a step may take before it is announced.
 	slow = time.Second
 )
@@ -155,10 +159,18 @@ func confirm(ctx context.Context, host Host, events func(Event)) error {
 	trying, cancel := context.WithTimeout(ctx, reconnectPatience)
 	defer cancel()
 	var err error
-	for { // sshd may still be reading its new settings
+	// sshd may still be reading its new settings. One that has read them refuses
+	// each try alike, and bans who tries too often.
+	for refused := 0; ; {
 		if err = host.Reconnect(trying); err == nil {
 			events(Event{Step: title, State: Done, Took: time.Since(began)})
 			return nil
+		}
+		if errors.Is(err, transport.ErrAuth) || errors.Is(err, transport.ErrSudo) {
+			refused++
+		}
+		if refused == maxRefused {
+			break
 		}
 		select {
 		case <-time.After(2 * time.Second):

@@ -76,6 +76,9 @@ func (u Unit) Change(facts Facts) (Change, bool) {
 	c := u.About.change(u.ID())
 	c.Summary = strings.Join(verbs, " and ") + " " + name
 	c.how.phase = phaseUnits
+	if u.Guarded {
+		c.how.script = "keep_unit " + shell.Quote(name) + "\n"
+	}
 	for _, verb := range verbs {
 		c.how.script += "try systemctl " + verb + " " + shell.Quote(name) + "\n"
 	}

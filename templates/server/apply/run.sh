@@ -36,6 +36,8 @@ step() {
     (
         set -e
         exec 8>&-
+        # The first step of a guarded stage arms the guard.
+        [ "$guarded" = no ] || [ "$1" -eq 0 ] || under_guard
         "$2"
     ) </dev/null >"$work/log" 2>&1
     code=$?
@@ -119,6 +121,7 @@ pending() {
 }
 
 set_sysctl() {
+    [ "$guarded" = no ] || keep_value "$1"
     printf '%s\n' "sysctl -w $1=$2" >"$work/command"
     printf '%s\n' "$2" >"/proc/sys/$1"
 }
