@@ -85,6 +85,9 @@ func (u Unit) Change(facts Facts) (Change, bool) {
 	return c, true
 }
 
+// startLater begins the action that starts a unit and does not wait for it.
+const startLater = "start-later "
+
 // action matches what may follow a changed file.
 var action = regexp.MustCompile(`^(daemon-reload|pam-auth-update|(reload|restart|start|start-later) [A-Za-z0-9@._-]+\.(service|socket|timer))$`)
 
