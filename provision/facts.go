@@ -39,6 +39,10 @@ type Facts struct {
 	Firewall     FirewallFacts         `json:"firewall"`
 	FreeMiB      map[string]int64      `json:"free_mib"` // mount point → free space
 
+	// JournalFault says which of the journal's last records breaks its chain; "":
+	// none does.
+	JournalFault string `json:"journal_fault,omitempty"`
+
 	Guard   GuardFacts `json:"guard"`
 	Pending []string   `json:"pending,omitempty"` // actions that a run has left undone
 }

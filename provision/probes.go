@@ -2,6 +2,7 @@ package provision
 
 import (
 	"io/fs"
+	"strconv"
 	"strings"
 
 	"holdfast/internal/probe"
@@ -21,6 +22,7 @@ const (
 	probePaths    = "provision/paths"
 	probeMounts   = "provision/mounts"
 	probeRuleset  = "provision/ruleset"
+	probeJournal  = "provision/journal"
 )
 
 // parsers read the probes' answers, in this order.
@@ -38,6 +40,7 @@ var parsers = []struct {
 	{probePaths, true, (*Facts).parsePaths},
 	{probeMounts, true, (*Facts).parseMounts},
 	{probeRuleset, true, (*Facts).parseRuleset},
+	{probeJournal, true, (*Facts).parseJournal},
 }
 
 // Probes returns what must be observed to compare resources with a server. The
@@ -48,6 +51,8 @@ func Probes(resources []Resource) []probe.Probe {
 		r.observe(&w)
 	}
 	probes := []probe.Probe{{Name: probeSystem, Script: serverScript("observe/system.sh")}}
+	probes = append(probes, probe.Probe{Name: probeJournal,
+		Script: assign("records", []string{strconv.Itoa(journalTail)}) + serverScript("observe/journal.sh")})
 	add := func(name, file, variable string, values []string) {
 		if len(values) > 0 {
 			probes = append(probes, probe.Probe{Name: name, Script: assign(variable, values) + serverScript(file)})

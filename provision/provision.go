@@ -150,6 +150,9 @@ func notes(facts Facts) []string {
 		notes = append(notes, fmt.Sprintf("at %s the server put %s back, because the change failed or no new login confirmed it",
 			r.At, strings.Join(r.Files, ", ")))
 	}
+	if facts.JournalFault != "" {
+		notes = append(notes, facts.JournalFault+"; somebody else than Holdfast wrote to "+JournalPath)
+	}
 	if reason := facts.RebootReason(); reason != "" {
 		notes = append(notes, "a reboot is due: "+reason)
 	}
