@@ -28,6 +28,7 @@ type Facts struct {
 	Files        map[string]FileFacts `json:"files"`   // those that exist
 	Sysctls      map[string]string    `json:"sysctls"` // live values of keys that this kernel has
 	Users        map[string]UserFacts `json:"users"`   // those that exist
+	Groups       map[string][]string  `json:"groups"`  // those that exist, with their members
 	SSHPorts     []int                `json:"ssh_ports"`
 	Firewall     FirewallFacts        `json:"firewall"`
 	FreeMiB      map[string]int64     `json:"free_mib"` // mount point → free space
@@ -73,7 +74,8 @@ type UserFacts struct {
 	Shell    string   `json:"shell"`
 	Password string   `json:"password"` // "set", "locked" or "empty"
 	Groups   []string `json:"groups"`
-	Keys     *Keys    `json:"keys,omitempty"` // nil: no authorized_keys
+	Expires  bool     `json:"expires,omitempty"` // the account or its password, now or on some day
+	Keys     *Keys    `json:"keys,omitempty"`    // nil: no authorized_keys
 }
 
 // Keys are an account's authorized_keys.
@@ -153,7 +155,7 @@ func (e *DiskFullError) Hint() string {
 func ParseFacts(role string, outputs probe.Outputs) (Facts, error) {
 	f := Facts{
 		Role: role, Packages: map[string]string{}, Units: map[string]UnitFacts{}, Files: map[string]FileFacts{},
-		Sysctls: map[string]string{}, Users: map[string]UserFacts{}, FreeMiB: map[string]int64{},
+		Sysctls: map[string]string{}, Users: map[string]UserFacts{}, Groups: map[string][]string{}, FreeMiB: map[string]int64{},
 	}
 	// The system comes first: on a foreign one the other probes may well fail.
 	for _, p := range parsers {

@@ -82,7 +82,7 @@ func (f File) Change(facts Facts) (Change, bool) {
 	c.how.keep = []string{f.Path}
 	c.how.script = f.script(mode, owner+":"+group)
 	for _, action := range f.Actions {
-		if _, unit, ok := strings.Cut(action, " "); ok && !strings.HasPrefix(action, "start ") && facts.Units[unit].Load != "loaded" {
+		if _, unit, ok := strings.Cut(action, " "); ok && !strings.HasPrefix(action, "start") && facts.Units[unit].Load != "loaded" {
 			continue
 		}
 		c.how.actions = append(c.how.actions, action)

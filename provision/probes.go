@@ -18,6 +18,7 @@ const (
 	probeFiles    = "provision/files"
 	probeSysctls  = "provision/sysctls"
 	probeUsers    = "provision/users"
+	probeGroups   = "provision/groups"
 	probeRuleset  = "provision/ruleset"
 )
 
@@ -33,6 +34,7 @@ var parsers = []struct {
 	{probeFiles, true, (*Facts).parseFiles},
 	{probeSysctls, true, (*Facts).parseSysctls},
 	{probeUsers, true, (*Facts).parseUsers},
+	{probeGroups, true, (*Facts).parseGroups},
 	{probeRuleset, true, (*Facts).parseRuleset},
 }
 
@@ -54,6 +56,7 @@ func Probes(resources []Resource) []probe.Probe {
 	add(probeFiles, "observe/files.sh", "files", sorted(w.files))
 	add(probeSysctls, "observe/sysctl.sh", "keys", sorted(w.sysctls))
 	add(probeUsers, "observe/users.sh", "users", sorted(w.users))
+	add(probeGroups, "observe/groups.sh", "groups", sorted(w.groups))
 	if w.ruleset != nil {
 		script := assign("table", []string{w.ruleset.Table}) + assign("ruleset", []string{w.ruleset.Path}) + serverScript("observe/ruleset.sh")
 		probes = append(probes, probe.Probe{Name: probeRuleset, Script: script})

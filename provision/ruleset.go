@@ -17,6 +17,7 @@ type Ruleset struct {
 	// listens on, as observed: a rule for a port that sshd is not on would lock
 	// everyone out.
 	Rules string
+	Ports []int
 	Unit  string // the unit that loads the file
 }
 

@@ -89,6 +89,10 @@ var action = regexp.MustCompile(`^(daemon-reload|(reload|restart|start) [A-Za-z0
 func actionScript(a string) string {
 	verb, unit, _ := strings.Cut(a, " ")
 	switch verb {
+	case "pam-auth-update":
+		return "try pam-auth-update --package\n"
+	case "start-later":
+		return "try systemctl start --no-block " + shell.Quote(unit) + "\n"
 	case "daemon-reload":
 		return "try systemctl daemon-reload\n"
 	case "reload":
