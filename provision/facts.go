@@ -32,6 +32,7 @@ type Facts struct {
 	Files        map[string]FileFacts  `json:"files"`    // those that exist
 	Sysctls      map[string]string     `json:"sysctls"`  // live values of keys that this kernel has
 	Users        map[string]UserFacts  `json:"users"`    // those that exist
+	Groups       map[string][]string   `json:"groups"`   // those that exist, with their members
 	Paths        map[string]PathFacts  `json:"paths"`    // those that exist and are no links
 	Mounts       map[string]MountFacts `json:"mounts"`   // mount point → what is mounted there
 	SwapMiB      int64                 `json:"swap_mib"` // in use and not
@@ -84,7 +85,8 @@ type UserFacts struct {
 	Shell    string   `json:"shell"`
 	Password string   `json:"password"` // "set", "locked" or "empty"
 	Groups   []string `json:"groups"`
-	Keys     *Keys    `json:"keys,omitempty"` // nil: no authorized_keys
+	Expires  bool     `json:"expires,omitempty"` // the account or its password, now or on some day
+	Keys     *Keys    `json:"keys,omitempty"`    // nil: no authorized_keys
 }
 
 // Keys are an account's authorized_keys.
@@ -164,7 +166,7 @@ func (e *DiskFullError) Hint() string {
 func ParseFacts(role string, outputs probe.Outputs) (Facts, error) {
 	f := Facts{
 		Role: role, Packages: map[string]string{}, Units: map[string]UnitFacts{}, Files: map[string]FileFacts{},
-		Sysctls: map[string]string{}, Users: map[string]UserFacts{}, Paths: map[string]PathFacts{}, Mounts: map[string]MountFacts{}, FreeMiB: map[string]int64{},
+		Sysctls: map[string]string{}, Users: map[string]UserFacts{}, Groups: map[string][]string{}, Paths: map[string]PathFacts{}, Mounts: map[string]MountFacts{}, FreeMiB: map[string]int64{},
 	}
 	// The system comes first: on a foreign one the other probes may well fail.
 	for _, p := range parsers {

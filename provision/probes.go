@@ -21,6 +21,7 @@ const (
 	probeUsers    = "provision/users"
 	probePaths    = "provision/paths"
 	probeMounts   = "provision/mounts"
+	probeGroups   = "provision/groups"
 	probeRuleset  = "provision/ruleset"
 	probeJournal  = "provision/journal"
 )
@@ -39,6 +40,7 @@ var parsers = []struct {
 	{probeUsers, true, (*Facts).parseUsers},
 	{probePaths, true, (*Facts).parsePaths},
 	{probeMounts, true, (*Facts).parseMounts},
+	{probeGroups, true, (*Facts).parseGroups},
 	{probeRuleset, true, (*Facts).parseRuleset},
 	{probeJournal, true, (*Facts).parseJournal},
 }
@@ -65,6 +67,7 @@ func Probes(resources []Resource) []probe.Probe {
 	add(probeUsers, "observe/users.sh", "users", sorted(w.users))
 	add(probePaths, "observe/paths.sh", "paths", sorted(w.paths))
 	add(probeMounts, "observe/mounts.sh", "points", sorted(w.mounts))
+	add(probeGroups, "observe/groups.sh", "groups", sorted(w.groups))
 	if w.ruleset != nil {
 		script := assign("table", []string{w.ruleset.Table}) + assign("ruleset", []string{w.ruleset.Path}) + serverScript("observe/ruleset.sh")
 		probes = append(probes, probe.Probe{Name: probeRuleset, Script: script})

@@ -27,7 +27,8 @@ import (
 
 // A Resource is one declared piece of a server's state. It is plain data; the
 // types of this package are [File], [Directives], [Permissions], [Packages],
-// [Removed], [Unit], [Sysctls], [Mount], [Swap], [User] and [Ruleset].
+// [Removed], [Unit], [Sysctls], [Mount], [Swap], [User], [Group] and
+// [Ruleset].
 type Resource interface {
 	// ID names the resource on its server, as in "file:/etc/issue".
 	ID() string
@@ -45,13 +46,18 @@ type About struct {
 	// Guarded puts the change into the group that is taken back unless a new
 	// login confirms it.
 	Guarded bool
+	// Systems are those the resource makes sense on, by [OS.Key]; nil: all. Of
+	// files, packages and units.
+	Systems []string
 	// OwnKernel: the resource makes no sense in a container, whose kernel is that
 	// of another machine; nothing is changed there.
 	OwnKernel bool
 }
 
 // appliesTo reports whether the resource makes sense on the server.
-func (a About) appliesTo(facts Facts) bool { return !a.OwnKernel || facts.Container == "" }
+func (a About) appliesTo(facts Facts) bool {
+	return (!a.OwnKernel || facts.Container == "") && (a.Systems == nil || slices.Contains(a.Systems, facts.OS.Key()))
+}
 
 // A Change is what must be done for one resource.
 type Change struct {
@@ -170,8 +176,8 @@ func (a About) change(id string) Change {
 
 // wanted collects what the resources need to know of a server.
 type wanted struct {
-	packages, units, files, sysctls, users, paths, mounts []string
-	ruleset                                               *Ruleset
+	packages, units, files, sysctls, users, groups, paths, mounts []string
+	ruleset                                                       *Ruleset
 }
 
 func sorted(names []string) []string {
