@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -211,6 +212,9 @@ func (c *hostCheck) remedy(wanted []knownKey, key ssh.PublicKey) string {
 // newcomer asks about a host that nothing is known of.
 func (c *hostCheck) newcomer(key ssh.PublicKey) error {
 	fingerprint := ssh.FingerprintSHA256(key)
+	if c.accepted != nil && bytes.Equal(c.accepted.Marshal(), key.Marshal()) {
+		return nil // on an earlier connection of the same login
+	}
 	if _, isCert := key.(*ssh.Certificate); isCert || c.accept == nil {
 		pin := ""
 		if !c.hop.bastion {

@@ -9,10 +9,11 @@
 //     pinned fingerprint, else known_hosts, else a person's yes, which is
 //     recorded. A changed key always fails.
 //   - What failed can be told apart with errors.Is (ErrUnreachable, ErrHostKey,
-//     ErrAuth, ErrSudo, or an *ExitError of the script itself), and each message
+//     ErrAuth, ErrShell, ErrSudo, or an *ExitError of the script itself), and each message
 //     says what to do next.
 //   - No secret is put into an argument list, a log or an error: the sudo
-//     password goes to sudo's stdin and nowhere else, a passphrase to the key.
+//     password goes to sudo's stdin and nowhere else, a passphrase to the key, a
+//     login password over a connection whose host key has been checked.
 //   - Round trips are counted. With the right key offered first a connection
 //     costs 7 of them and a script of less than 127 KiB 2 more.
 package transport
@@ -66,6 +67,12 @@ type Options struct {
 	// server has said that it accepts the key, up to three times. nil leaves
 	// encrypted keys to the agent.
 	Passphrase func(keyfile string) ([]byte, error)
+	// Password is asked for the password of the target's user, for first contact
+	// with a server that knows no key of ours: only after it has refused the
+	// keys and where it takes one ("password" or "keyboard-interactive"), up to
+	// three times, and not again after the same wrong one. Bastions don't get
+	// it. It is kept until the login is done. nil: keys only.
+	Password func() (string, error)
 	// SudoPassword is asked once a connection for the password that sudo wants,
 	// and only when sudo does want one. nil: sudo must not ask (sudo -n).
 	SudoPassword func() (string, error)
