@@ -258,12 +258,12 @@ func TestAServerThatTurnsUsAwayIsNamedWithWhatToDo(t *testing.T) {
 		return Target{Address: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port, User: "deploy"}
 	}
 	full := startSSHD(t, []string{"ed25519"}, "MaxStartups 1")
+	time.Sleep(200 * time.Millisecond) // until it has forgotten how startSSHD knocked
 	crowd, err := net.Dial("tcp", full.addr())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { crowd.Close() })
-	time.Sleep(200 * time.Millisecond)
 
 	expired, _ := account(t, "/bin/bash", "")
 	if out, err := exec.Command("chage", "-E", "0", expired).CombinedOutput(); err != nil {
