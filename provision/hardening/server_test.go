@@ -127,7 +127,7 @@ func (s *server) resources() []provision.Resource {
 	desired := hardening.Desired(s.role, s.cfg, []string{strings.TrimSpace(string(key))})
 	for i, r := range desired {
 		// One server with all of a day's updates, at half a minute, will do.
-		if f, ok := r.(provision.File); ok && s.scratch && slices.Contains(f.Actions, "start apt-daily-upgrade.service") {
+		if f, ok := r.(provision.File); ok && s.scratch && slices.Contains(f.Actions, "start-later apt-daily-upgrade.service") {
 			f.Actions = nil
 			desired[i] = f
 		}
@@ -220,6 +220,8 @@ func (s *server) converge() {
 		s.t.Fatal(err)
 	}
 	s.converged()
+	// What goes on in the background holds the package lock.
+	s.on("while [ \"$(systemctl show --property=ActiveState --value apt-daily-upgrade.service)\" = activating ]; do sleep 0.5; done")
 }
 
 func (s *server) converged() {

@@ -24,10 +24,10 @@ func updates(on target) []provision.Resource {
 	}
 	return []provision.Resource{
 		// Started once by hand: what a new server's image lacks is installed with
-		// the first deploy and not in the night after it.
+		// the first deploy, behind its back, and not in the night after it.
 		provision.File{About: about, Path: "/etc/apt/apt.conf.d/52holdfast",
 			Content: template("unattended.conf", "FURTHER", strings.TrimSuffix(further, "\n"), "REBOOT", reboot),
-			Actions: []string{"start apt-daily-upgrade.service"}},
+			Actions: []string{"start-later apt-daily-upgrade.service"}},
 		provision.Packages{About: about, Names: []string{"unattended-upgrades", "ca-certificates"}},
 		provision.Unit{About: about, Name: "apt-daily.timer", State: provision.Running},
 		provision.Unit{About: about, Name: "apt-daily-upgrade.timer", State: provision.Running},
