@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"unicode"
 )
 
 // The kinds of failure that callers treat differently; test with errors.Is.
@@ -20,6 +21,9 @@ var (
 	ErrHostKey = errors.New("host key refused")
 	// ErrAuth: the server accepted none of the keys.
 	ErrAuth = errors.New("login refused")
+	// ErrShell: the server lets us in, but what answers there runs no scripts:
+	// nologin, a forced command, a password that must be changed first.
+	ErrShell = errors.New("no shell")
 	// ErrSudo: root could not be had; the script has not run.
 	ErrSudo = errors.New("sudo failed")
 )
@@ -66,11 +70,18 @@ func (e *ExitError) Error() string {
 	return status + ": " + said
 }
 
-// lastLines joins the last n lines of text that are not blank into one.
+// lastLines joins the last n lines of text that are not blank into one,
+// without what would control a terminal.
 func lastLines(text string, n int) string {
+	printable := func(r rune) rune {
+		if unicode.IsControl(r) && r != '\t' {
+			return -1
+		}
+		return r
+	}
 	var lines []string
 	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); line != "" {
+		if line = strings.TrimSpace(strings.Map(printable, line)); line != "" {
 			lines = append(lines, line)
 		}
 	}

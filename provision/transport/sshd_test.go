@@ -59,6 +59,7 @@ var (
 	accountsValue users
 	accountsError error
 	accountsMade  []string
+	accountsMutex sync.Mutex
 )
 
 // accounts creates the throw-away users, which TestMain removes.
@@ -69,16 +70,7 @@ func accounts(t *testing.T) users {
 		u := users{free: tag + "free", asks: tag + "asks", none: tag + "none", password: "Gr8" + rand.Text()}
 		shells := map[string]string{u.free: "/bin/bash", u.asks: "/bin/sh", u.none: "/bin/bash"}
 		for _, name := range []string{u.free, u.asks, u.none} {
-			accountsMade = append(accountsMade, name)
-			cmd := exec.Command("useradd", "--create-home", "--shell", shells[name], name)
-			if out, err := cmd.CombinedOutput(); err != nil {
-				accountsError = fmt.Errorf("useradd: %w: %s", err, out)
-				return
-			}
-			cmd = exec.Command("chpasswd")
-			cmd.Stdin = strings.NewReader(name + ":" + u.password + "\n")
-			if out, err := cmd.CombinedOutput(); err != nil {
-				accountsError = fmt.Errorf("chpasswd: %w: %s", err, out)
+			if accountsError = createAccount(name, shells[name], u.password); accountsError != nil {
 				return
 			}
 		}
@@ -90,6 +82,42 @@ func accounts(t *testing.T) users {
 		t.Fatalf("create throw-away users (the test needs root, passwd and sudo): %v", accountsError)
 	}
 	return accountsValue
+}
+
+// createAccount adds a user that TestMain removes.
+func createAccount(name, shell, password string) error {
+	accountsMade = append(accountsMade, name)
+	if out, err := exec.Command("useradd", "--create-home", "--shell", shell, name).CombinedOutput(); err != nil {
+		return fmt.Errorf("useradd: %w: %s", err, out)
+	}
+	cmd := exec.Command("chpasswd")
+	cmd.Stdin = strings.NewReader(name + ":" + password + "\n")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("chpasswd: %w: %s", err, out)
+	}
+	return nil
+}
+
+// account is one more throw-away user, with a login shell and what the
+// sudoers say of it, such as "ALL=(ALL) NOPASSWD: ALL"; "" for nothing.
+func account(t *testing.T, shell, sudo string) (name, password string) {
+	t.Helper()
+	accounts(t)
+	accountsMutex.Lock()
+	defer accountsMutex.Unlock()
+	name, password = "hft"+strings.ToLower(rand.Text()[:8]), "Gr8"+rand.Text()
+	if err := createAccount(name, shell, password); err != nil {
+		t.Fatal(err)
+	}
+	if sudo != "" {
+		file := "/etc/sudoers.d/" + name
+		rules := fmt.Sprintf("%s %s\n", name, strings.ReplaceAll(sudo, "$USER", name))
+		if err := os.WriteFile(file, []byte(rules), 0o440); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { os.Remove(file) })
+	}
+	return name, password
 }
 
 func sudoersFile(u users) string { return filepath.Join("/etc/sudoers.d", u.free) }
@@ -327,7 +355,7 @@ func wants(t *testing.T, err, kind error, mentions ...string) {
 	if err == nil {
 		t.Fatalf("no error, want %v", kind)
 	}
-	for _, other := range []error{ErrUnreachable, ErrHostKey, ErrAuth, ErrSudo} {
+	for _, other := range []error{ErrUnreachable, ErrHostKey, ErrAuth, ErrShell, ErrSudo} {
 		if is(err, other) != (other == kind) {
 			t.Errorf("errors.Is(err, %v) is %v for: %v", other, is(err, other), err)
 		}

@@ -32,11 +32,6 @@ import (
 )
 
 const (
-	// maxSessions is how many exec and SFTP channels one connection keeps open
-	// at a time. sshd's MaxSessions is 10 by default (sshd_config(5)) and
-	// hardening guides lower it.
-	maxSessions = 4
-
 	defaultTimeout   = 15 * time.Second
 	defaultKeepalive = 15 * time.Second
 )
@@ -95,8 +90,8 @@ type Conn struct {
 	before  []*ssh.Client // bastions on the way, outermost first
 	options Options
 
-	slots chan struct{} // one token for each open session
-	done  chan struct{} // closed when the connection has ended
+	sessions *sessions
+	done     chan struct{} // closed when the connection has ended
 
 	mu    sync.Mutex
 	cause error // why the connection ended
@@ -147,7 +142,7 @@ func Dial(ctx context.Context, target Target, options Options) (*Conn, error) {
 	c := &Conn{
 		name: target.Name, user: hops[last].user, hostKey: hostKey,
 		client: clients[last], before: clients[:last], options: options,
-		slots: make(chan struct{}, maxSessions), done: make(chan struct{}),
+		sessions: newSessions(), done: make(chan struct{}),
 	}
 	go c.watch()
 	if options.Keepalive > 0 {
@@ -223,17 +218,3 @@ func (c *Conn) ended() bool {
 		return false
 	}
 }
-
-// acquire takes one of the connection's session slots; release returns it.
-func (c *Conn) acquire(ctx context.Context) error {
-	select {
-	case c.slots <- struct{}{}:
-		return nil
-	case <-c.done:
-		return c.lost()
-	case <-ctx.Done():
-		return fmt.Errorf("wait for a free session on %s: %w", c.name, context.Cause(ctx))
-	}
-}
-
-func (c *Conn) release() { <-c.slots }
