@@ -57,7 +57,10 @@ func (s server) dockerBench(ctx context.Context) (*DockerBench, error) {
 	if facts.Servers[verify.Production] == nil {
 		return nil, fmt.Errorf("nothing could be observed: %v", facts.Errors)
 	}
-	b := countBench(rules.Rules(), rules.Evaluate(facts, time.Now(), verify.LayerServer))
+	b, err := countBench(rules.Rules(), rules.Evaluate(facts, time.Now(), verify.LayerServer))
+	if err != nil {
+		return nil, err
+	}
 	if b.Checked == 0 {
 		return nil, errors.New("no rule of the baseline names docker-bench")
 	}
@@ -65,24 +68,39 @@ func (s server) dockerBench(ctx context.Context) (*DockerBench, error) {
 	return b, nil
 }
 
-// countBench translates what became of the rules into docker-bench's numbers.
-// A rule that could not be decided is not a pass.
-func countBench(rules []baseline.Rule, result baseline.Result) *DockerBench {
+// countBench translates what the rules say of the server into docker-bench's
+// numbers. It is an error when one of those rules could not be decided.
+func countBench(rules []baseline.Rule, result baseline.Result) (*DockerBench, error) {
 	b := &DockerBench{Warn: []string{}, Audit: []string{}}
-	verdicts := map[string]baseline.Verdict{}
+	fails := map[string]bool{}
+	undecided := map[string]string{}
+	for _, f := range result.Findings {
+		switch {
+		case f.Server == verify.Audit: // is not there
+		case f.Verdict == baseline.Error:
+			undecided[f.Rule] = f.Message
+		default:
+			fails[f.Rule] = true
+		}
+	}
+	applies := map[string]bool{}
 	for _, o := range result.Outcomes {
-		verdicts[o.Rule] = o.Verdict
+		applies[o.Rule] = o.Verdict != baseline.Skipped
 	}
 	numbers := map[string]bool{} // whether it warns
 	for _, rule := range rules {
-		verdict, evaluated := verdicts[rule.ID]
-		if !evaluated || verdict == baseline.Skipped {
+		if !applies[rule.ID] {
 			continue
 		}
 		for _, reference := range rule.References {
-			if m := benchNumber.FindStringSubmatch(reference); m != nil {
-				numbers[m[1]] = numbers[m[1]] || verdict != baseline.Pass
+			m := benchNumber.FindStringSubmatch(reference)
+			if m == nil {
+				continue
 			}
+			if why, ok := undecided[rule.ID]; ok {
+				return nil, fmt.Errorf("check %s: rule %s %s", m[1], rule.ID, why)
+			}
+			numbers[m[1]] = numbers[m[1]] || fails[rule.ID]
 		}
 	}
 	b.Checked = len(numbers)
@@ -107,5 +125,5 @@ func countBench(rules []baseline.Rule, result baseline.Result) *DockerBench {
 	}
 	slices.SortFunc(b.Warn, byNumber)
 	slices.SortFunc(b.Audit, byNumber)
-	return b
+	return b, nil
 }
