@@ -17,6 +17,8 @@ type Hardening struct {
 	Off map[string]string `yaml:"off,omitempty" check:"keys=concern,format=text"`
 	// SSH tunes sshd.
 	SSH HardenedSSH `yaml:"ssh,omitempty"`
+	// Shells tunes the shells of people who log in.
+	Shells HardenedShells `yaml:"shells,omitempty"`
 	// Passwords tunes passwords, of which the deploy user has none.
 	Passwords HardenedPasswords `yaml:"passwords,omitempty"`
 	// Kernel tunes kernel settings and modules.
@@ -54,11 +56,15 @@ type HardenedSSH struct {
 	// Unresponsive is after how many seconds a client that does not answer is
 	// dropped, so that nobody takes its session over.
 	Unresponsive int `yaml:"unresponsive,omitempty" check:"min=10,max=3600" default:"600"`
-	// IdleShell is after how many seconds a shell that waits for a command ends.
-	IdleShell int `yaml:"idle-shell,omitempty" check:"min=60,max=86400" default:"3600"`
 	// PermitOpen are further loopback ports of production that an SSH tunnel may
 	// reach, as in "127.0.0.1:9090".
 	PermitOpen []string `yaml:"permit-open,omitempty" check:"format=endpoint"`
+}
+
+// HardenedShells tunes the shells of people who log in.
+type HardenedShells struct {
+	// Idle is after how many seconds a shell that waits for a command ends.
+	Idle int `yaml:"idle,omitempty" check:"min=60,max=86400" default:"3600"`
 }
 
 // HardenedPasswords tunes passwords.
@@ -216,8 +222,8 @@ func (h Hardening) Complete() Hardening {
 func Concerns() []string { return slices.Clone(concerns) }
 
 var concerns = []string{
-	"apparmor", "audit-log", "banner", "banning", "integrity", "journal", "kernel", "memory", "modules", "mounts",
-	"packages", "passwords", "permissions", "restarts", "services", "swap", "time", "updates",
+	"apparmor", "audit-log", "banner", "banning", "core-dumps", "integrity", "journal", "kernel", "modules", "mounts",
+	"packages", "passwords", "permissions", "restarts", "services", "shells", "swap", "time", "updates",
 }
 
 // Indispensable returns the concerns that can't be turned off, and why.

@@ -139,7 +139,7 @@ hardening:
 		want: []string{
 			`12:9: hardening.off: "swop" is not a concern that can be turned off (did you mean "swap"?)`,
 			`12:24: hardening.off: "firewall" is not a concern that can be turned off (firewall can't be turned off: it alone keeps what containers publish from the internet; open ports under hardening.firewall)`,
-			`12:46: hardening.off.time must be text, not nothing`,
+			`12:52: hardening.off.time must be text, not nothing`,
 			`13:3: unknown key "pasword" in hardening (did you mean "passwords"?)`,
 			`14:25: hardening.ssh.max-auth-tries: 0 is not a number from 1 to 10`,
 			`14:42: hardening.ssh.permit-open[0]: "198.51.100.7:22" is not a loopback address and a port, such as "127.0.0.1:9090"`,
