@@ -43,7 +43,7 @@ func integrity(target) []provision.Resource {
 	about := provision.About{Concern: "integrity", Why: "a changed program or setting is in the journal within a day"}
 	const service, timer = "holdfast-integrity.service", "holdfast-integrity.timer"
 	return []provision.Resource{
-		provision.Packages{About: about, Names: []string{"aide"}},
+		provision.Packages{About: about, Names: []string{"aide", "debsums"}},
 		provision.File{About: about, Path: "/etc/aide/aide.conf", Content: template("aide.conf"), Mode: 0o600},
 		// The first look takes a minute of one processor; nobody waits for it.
 		provision.File{About: about, Path: "/etc/systemd/system/" + service, Content: template(service),

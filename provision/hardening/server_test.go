@@ -33,7 +33,7 @@ var (
 
 // server is a lab server as Apply sees it: the real transport, as cmd uses it.
 type server struct {
-	t      *testing.T
+	t      testing.TB
 	role   string // what it is to become
 	where  lab.Server
 	cfg    environment.Config
@@ -66,7 +66,7 @@ func setUp(m *testing.M) int {
 }
 
 // bare logs in to the lab's server for a role, which no test has touched yet.
-func bare(t *testing.T, role string) *server {
+func bare(t testing.TB, role string) *server {
 	s := newServer(t, role, pair.Servers[role])
 	s.login("root")
 	return s
@@ -74,7 +74,7 @@ func bare(t *testing.T, role string) *server {
 
 // hardened logs in to the lab's converged server for a role; one that no test
 // has converged yet is converged first.
-func hardened(t *testing.T, role string) *server {
+func hardened(t testing.TB, role string) *server {
 	t.Helper()
 	s := newServer(t, role, pair.Servers[role])
 	if conn, err := s.dial(t.Context(), "deploy"); err == nil {
@@ -87,13 +87,13 @@ func hardened(t *testing.T, role string) *server {
 }
 
 // scratch makes one further bare server, of the audit role.
-func scratch(t *testing.T, name string) *server {
+func scratch(t testing.TB, name string) *server {
 	t.Helper()
 	return fresh(t, name, "audit", "")
 }
 
 // fresh makes one further bare server of any system and role.
-func fresh(t *testing.T, name, role string, system lab.System) *server {
+func fresh(t testing.TB, name, role string, system lab.System) *server {
 	t.Helper()
 	where, err := pair.Scratch(t.Context(), name, system)
 	if err != nil {
@@ -110,7 +110,7 @@ func fresh(t *testing.T, name, role string, system lab.System) *server {
 	return s
 }
 
-func newServer(t *testing.T, role string, where lab.Server) *server {
+func newServer(t testing.TB, role string, where lab.Server) *server {
 	s := &server{t: t, role: role, where: where, cfg: environment.Config{
 		Access: environment.Access{User: "deploy", SSHFrom: []string{testSubnet}},
 	}}
@@ -242,7 +242,7 @@ func (s *server) on(script string) string {
 	return string(out)
 }
 
-func saveOutputs(t *testing.T, dir string, outputs probe.Outputs) {
+func saveOutputs(t testing.TB, dir string, outputs probe.Outputs) {
 	t.Helper()
 	for name, o := range outputs {
 		file := filepath.Join(dir, filepath.Base(name))

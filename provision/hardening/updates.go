@@ -34,11 +34,13 @@ func updates(on target) []provision.Resource {
 	}
 }
 
-// restarts is needrestart, where it is installed: Ubuntu has it ask questions
-// in the middle of an installation, or restart services unasked.
+// restarts is needrestart, which names what still runs on replaced libraries.
+// Ubuntu has it ask questions in the middle of an installation, or restart
+// services unasked.
 func restarts(target) []provision.Resource {
-	return []provision.Resource{provision.File{
-		About: provision.About{Concern: "restarts", Why: "updates never wait for an answer, and restart nothing unasked"},
-		Path:  "/etc/needrestart/conf.d/holdfast.conf", Content: template("needrestart.conf"),
-	}}
+	about := provision.About{Concern: "restarts", Why: "what still runs on old libraries is named, and nothing is asked or restarted unasked"}
+	return []provision.Resource{
+		provision.File{About: about, Path: "/etc/needrestart/conf.d/holdfast.conf", Content: template("needrestart.conf")},
+		provision.Packages{About: about, Names: []string{"needrestart"}},
+	}
 }
