@@ -93,15 +93,45 @@ func (l *login) load() error {
 		}
 	}
 	files(l.hop.identities)
-	if l.hop.only {
-		return nil
+	if !l.hop.only {
+		for _, k := range held {
+			l.add(k)
+		}
+		for _, name := range defaultKeys {
+			files([]string{expandHome(name)})
+		}
 	}
-	for _, k := range held {
-		l.add(k)
+	for _, name := range l.hop.certificates {
+		if err := l.addCertificate(name, held); err != nil {
+			l.notes = append(l.notes, fmt.Sprintf("%s: %v", name, cause(err)))
+		}
 	}
-	for _, name := range defaultKeys {
-		files([]string{expandHome(name)})
+	return nil
+}
+
+// addCertificate adds a certificate that lies apart from its key, before it.
+func (l *login) addCertificate(name string, held []*key) error {
+	public, err := readPublic(name)
+	if err != nil {
+		return err
 	}
+	cert, ok := public.(*ssh.Certificate)
+	if !ok {
+		return errors.New("it is not a certificate")
+	}
+	at := slices.IndexFunc(l.keys, func(k *key) bool { return bytes.Equal(k.PublicKey().Marshal(), cert.Key.Marshal()) })
+	signer := find(held, cert.Key)
+	if at >= 0 {
+		signer = l.keys[at].Signer
+	}
+	if signer == nil {
+		return errors.New("its private key is not there")
+	}
+	certified, err := ssh.NewCertSigner(cert, signer)
+	if err != nil {
+		return err
+	}
+	l.keys = slices.Insert(l.keys, max(at, 0), &key{Signer: certified, source: name})
 	return nil
 }
 
@@ -177,10 +207,14 @@ func (l *login) addFile(name string, held []*key) error {
 	case err != nil:
 		public, _, _, _, notPublic := ssh.ParseAuthorizedKey(data)
 		if notPublic != nil {
-			return fmt.Errorf("it is not a private key: %w", err)
+			// One of a security key, which only an agent can use, is known by its
+			// public half.
+			if public, notPublic = readPublic(name + ".pub"); notPublic != nil || !strings.HasPrefix(public.Type(), "sk-") {
+				return fmt.Errorf("it is not a private key: %w", err)
+			}
 		}
 		if signer = find(held, public); signer == nil {
-			return errors.New("it is a public key and the agent does not hold the private one")
+			return errors.New("the agent does not hold its private key (ssh-add)")
 		}
 	}
 	if certificate, err := readPublic(name + "-cert.pub"); err == nil {

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -25,7 +27,7 @@ type link struct {
 
 // connect opens one hop by dial, checks its host key and logs in.
 func connect(ctx context.Context, h hop, dial dialFunc, knownHosts []string, options Options) (*link, error) {
-	known, err := readKnownHosts(knownHosts)
+	known, err := readKnownHosts(append(slices.Clone(knownHosts), h.knownHosts...))
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", h, err)
 	}
@@ -39,7 +41,7 @@ func connect(ctx context.Context, h hop, dial dialFunc, knownHosts []string, opt
 	}
 	defer keys.close()
 	for {
-		l, err := attempt(ctx, h, dial, check, keys, options.Timeout)
+		l, err := attempt(ctx, h, dial, check, keys, cmp.Or(options.Timeout, h.timeout, defaultTimeout))
 		if err == nil {
 			return l, nil
 		}

@@ -77,7 +77,7 @@ type Options struct {
 	// and only when sudo does want one. nil: sudo must not ask (sudo -n).
 	SudoPassword func() (string, error)
 	// Timeout bounds connecting and logging in to each hop, without the time a
-	// person is being asked. Default 15 s.
+	// person is being asked. Default: ConnectTimeout of ssh_config, else 15 s.
 	Timeout time.Duration
 	// Keepalive is the interval in which an idle connection is probed; after
 	// three unanswered probes it is closed. Default 15 s, negative: never.
@@ -114,9 +114,7 @@ func Dial(ctx context.Context, target Target, options Options) (*Conn, error) {
 	if target.Name == "" {
 		target.Name = target.Address
 	}
-	if options.Timeout <= 0 {
-		options.Timeout = defaultTimeout
-	}
+	options.Timeout = max(options.Timeout, 0)
 	if options.Keepalive == 0 {
 		options.Keepalive = defaultKeepalive
 	}
