@@ -88,6 +88,8 @@ type inspected struct {
 		PidMode        string
 		IpcMode        string
 		UTSMode        string
+		UsernsMode     string
+		CgroupParent   string
 		RestartPolicy  struct{ Name string }
 		LogConfig      struct {
 			Type   string
@@ -97,8 +99,8 @@ type inspected struct {
 		PortBindings map[string][]struct{ HostIp, HostPort string }
 	} `json:"host"`
 	Mounts []struct {
-		Type, Name, Source, Destination string
-		RW                              bool
+		Type, Name, Source, Destination, Propagation string
+		RW                                           bool
 	} `json:"mounts"`
 }
 
@@ -137,6 +139,7 @@ func (in inspected) container() (verify.Container, error) {
 		Security: append([]string{}, in.Host.SecurityOpt...), LogDriver: in.Host.LogConfig.Type,
 		LogMaxSize:  in.Host.LogConfig.Config["max-size"],
 		NetworkMode: in.Host.NetworkMode, PIDMode: in.Host.PidMode, IPCMode: in.Host.IpcMode, UTSMode: in.Host.UTSMode,
+		UserNS: in.Host.UsernsMode, Cgroup: in.Host.CgroupParent, Shared: []string{},
 		Devices: []string{}, Mounts: []verify.Volume{}, Networks: withoutEmpty(in.Networks), Ports: []verify.Port{},
 		Env: withoutEmpty(in.Env),
 	}
@@ -150,6 +153,9 @@ func (in inspected) container() (verify.Container, error) {
 		source := m.Source
 		if m.Type == "volume" {
 			source = m.Name
+		}
+		if strings.HasSuffix(m.Propagation, "shared") { // "shared" and "rshared"
+			out.Shared = append(out.Shared, m.Destination)
 		}
 		out.Mounts = append(out.Mounts, verify.Volume{Type: m.Type, Source: source, Target: m.Destination, Write: m.RW})
 	}

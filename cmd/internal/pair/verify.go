@@ -60,7 +60,7 @@ func (p *Pair) Verify(ctx context.Context, timeout time.Duration) (*verify.Facts
 	}
 	for _, s := range p.Servers() {
 		input.Servers = append(input.Servers, collect.Server{
-			Role: s.Role, Address: s.Spec.Address, Private: s.Spec.Private,
+			Role: s.Role, Address: s.Spec.Address, Private: []string{s.Spec.Private},
 			Run: s.script, Dial: s.Dial,
 		})
 	}
