@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"holdfast/internal/probe"
+	"holdfast/provision/transport"
 )
 
 const (
@@ -20,6 +21,9 @@ const (
 	guardSeconds = 60
 	// reconnectPatience is how long a new login is tried; well before the guard.
 	reconnectPatience = 30 * time.Second
+	// maxRefused is after how many refused logins it is clear that the new
+	// settings let nobody in; fewer than any ban allows.
+	maxRefused = 3
 	// slow is how long a step may take before it is announced.
 	slow = time.Second
 )
@@ -95,7 +99,8 @@ func (e *StepError) Error() string {
 // Apply carries a plan out on the server that it was made for, whose lock the
 // caller holds. First come all changes that can't lock anyone out, in one
 // script; then the others, in one script and guarded by a timer on the server,
-// which only a new login through host.Reconnect disarms.
+// which only a new login through host.Reconnect disarms. What goes on in the
+// background is started last.
 //
 // The error is a *[StepError] when a step failed, a *[LockOutError] when the new
 // settings let nobody in, or that of host. events is called from one goroutine
@@ -103,7 +108,8 @@ func (e *StepError) Error() string {
 func Apply(ctx context.Context, host Host, plan Plan, events func(Event)) error {
 	var open, guarded []Change
 	takeover := false
-	for _, c := range plan.Changes {
+	changes, later := postpone(plan.Changes)
+	for _, c := range changes {
 		if c.how.guarded {
 			guarded = append(guarded, c)
 			takeover = takeover || c.ID == unfinishedID
@@ -112,11 +118,15 @@ func Apply(ctx context.Context, host Host, plan Plan, events func(Event)) error 
 		}
 	}
 	list, actions := steps(open)
+	if len(guarded) > 0 && len(open) > 0 {
+		// Not to be found out halfway.
+		list = append([]step{{title: "see that the server can guard itself", ids: []string{"guard"}, body: "can_arm\n"}}, list...)
+	}
 	if err := (stage{steps: list, actions: actions, staleLists: plan.staleLists}).run(ctx, host, events); err != nil {
 		return err
 	}
 	if len(guarded) == 0 {
-		return nil
+		return stage{steps: later}.run(ctx, host, events)
 	}
 	list, actions = steps(guarded)
 	list = append([]step{armStep(takeover)}, list...)
@@ -127,7 +137,7 @@ func Apply(ctx context.Context, host Host, plan Plan, events func(Event)) error 
 		return err
 	}
 	disarm := step{title: "disarm the guard: the new settings let us in", ids: []string{"guard"}, body: "disarm\n"}
-	return stage{steps: []step{disarm}}.run(ctx, host, events)
+	return stage{steps: append([]step{disarm}, later...)}.run(ctx, host, events)
 }
 
 // A LockOutError is a set of changes after which nobody could log in anew.
@@ -155,10 +165,18 @@ func confirm(ctx context.Context, host Host, events func(Event)) error {
 	trying, cancel := context.WithTimeout(ctx, reconnectPatience)
 	defer cancel()
 	var err error
-	for { // sshd may still be reading its new settings
+	// sshd may still be reading its new settings. One that has read them refuses
+	// each try alike, and bans who tries too often.
+	for refused := 0; ; {
 		if err = host.Reconnect(trying); err == nil {
 			events(Event{Step: title, State: Done, Took: time.Since(began)})
 			return nil
+		}
+		if errors.Is(err, transport.ErrAuth) || errors.Is(err, transport.ErrSudo) {
+			refused++
+		}
+		if refused == maxRefused {
+			break
 		}
 		select {
 		case <-time.After(2 * time.Second):

@@ -76,19 +76,29 @@ func (u Unit) Change(facts Facts) (Change, bool) {
 	c := u.About.change(u.ID())
 	c.Summary = strings.Join(verbs, " and ") + " " + name
 	c.how.phase = phaseUnits
+	if u.Guarded {
+		c.how.script = "keep_unit " + shell.Quote(name) + "\n"
+	}
 	for _, verb := range verbs {
 		c.how.script += "try systemctl " + verb + " " + shell.Quote(name) + "\n"
 	}
 	return c, true
 }
 
+// startLater begins the action that starts a unit and does not wait for it.
+const startLater = "start-later "
+
 // action matches what may follow a changed file.
-var action = regexp.MustCompile(`^(daemon-reload|(reload|restart|start) [A-Za-z0-9@._-]+\.(service|socket|timer))$`)
+var action = regexp.MustCompile(`^(daemon-reload|pam-auth-update|(reload|restart|start|start-later) [A-Za-z0-9@._-]+\.(service|socket|timer))$`)
 
 // actionScript is the shell command of an action.
 func actionScript(a string) string {
 	verb, unit, _ := strings.Cut(a, " ")
 	switch verb {
+	case "pam-auth-update":
+		return "keep_pam\ntry pam-auth-update --package\n"
+	case "start-later":
+		return "try systemctl start --no-block " + shell.Quote(unit) + "\n"
 	case "daemon-reload":
 		return "try systemctl daemon-reload\n"
 	case "reload":

@@ -33,7 +33,7 @@ var (
 
 // server is a lab server as Apply sees it: the real transport, as cmd uses it.
 type server struct {
-	t      *testing.T
+	t      testing.TB
 	role   string // what it is to become
 	where  lab.Server
 	cfg    environment.Config
@@ -41,7 +41,10 @@ type server struct {
 	former []*transport.Conn
 
 	scratch  bool
+	port     int // of sshd; 0: 22
 	observed int // times
+	// alter, when set, changes what is declared.
+	alter func([]provision.Resource) []provision.Resource
 	// interfere, when set, takes the place of each new login.
 	interfere func(context.Context) error
 }
@@ -52,12 +55,19 @@ func TestMain(m *testing.M) { os.Exit(setUp(m)) }
 
 func setUp(m *testing.M) int {
 	ctx := context.Background()
+	var err error
+	if asChild { // of a test, which has brought up the lab
+		if pair, err = lab.Open(testLab); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return m.Run()
+	}
 	if err := lab.Down(ctx, testLab); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	defer func() { _ = lab.Down(ctx, testLab) }()
-	var err error
 	if pair, err = lab.Up(ctx, lab.Options{Name: testLab, Subnet: testSubnet}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -66,7 +76,7 @@ func setUp(m *testing.M) int {
 }
 
 // bare logs in to the lab's server for a role, which no test has touched yet.
-func bare(t *testing.T, role string) *server {
+func bare(t testing.TB, role string) *server {
 	s := newServer(t, role, pair.Servers[role])
 	s.login("root")
 	return s
@@ -74,7 +84,7 @@ func bare(t *testing.T, role string) *server {
 
 // hardened logs in to the lab's converged server for a role; one that no test
 // has converged yet is converged first.
-func hardened(t *testing.T, role string) *server {
+func hardened(t testing.TB, role string) *server {
 	t.Helper()
 	s := newServer(t, role, pair.Servers[role])
 	if conn, err := s.dial(t.Context(), "deploy"); err == nil {
@@ -87,9 +97,15 @@ func hardened(t *testing.T, role string) *server {
 }
 
 // scratch makes one further bare server, of the audit role.
-func scratch(t *testing.T, name string) *server {
+func scratch(t testing.TB, name string) *server {
 	t.Helper()
-	where, err := pair.Scratch(t.Context(), name)
+	return fresh(t, name, "audit", "")
+}
+
+// fresh makes one further bare server of any system and role.
+func fresh(t testing.TB, name, role string, system lab.System) *server {
+	t.Helper()
+	where, err := pair.Scratch(t.Context(), name, system)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,13 +114,13 @@ func scratch(t *testing.T, name string) *server {
 			t.Error(err)
 		}
 	})
-	s := newServer(t, "audit", where)
+	s := newServer(t, role, where)
 	s.scratch = true
 	s.login("root")
 	return s
 }
 
-func newServer(t *testing.T, role string, where lab.Server) *server {
+func newServer(t testing.TB, role string, where lab.Server) *server {
 	s := &server{t: t, role: role, where: where, cfg: environment.Config{
 		Access: environment.Access{User: "deploy", SSHFrom: []string{testSubnet}},
 	}}
@@ -121,17 +137,20 @@ func (s *server) resources() []provision.Resource {
 	desired := hardening.Desired(s.role, s.cfg, []string{strings.TrimSpace(string(key))})
 	for i, r := range desired {
 		// One server with all of a day's updates, at half a minute, will do.
-		if f, ok := r.(provision.File); ok && s.scratch && slices.Contains(f.Actions, "start apt-daily-upgrade.service") {
+		if f, ok := r.(provision.File); ok && s.scratch && slices.Contains(f.Actions, "start-later apt-daily-upgrade.service") {
 			f.Actions = nil
 			desired[i] = f
 		}
+	}
+	if s.alter != nil {
+		return s.alter(desired)
 	}
 	return desired
 }
 
 func (s *server) dial(ctx context.Context, user string) (*transport.Conn, error) {
 	return transport.Dial(ctx, transport.Target{
-		Name: s.role, Address: s.where.Address, Port: 22, User: user, HostKey: s.where.HostKeyFingerprint,
+		Name: s.role, Address: s.where.Address, Port: cmp.Or(s.port, 22), User: user, HostKey: s.where.HostKeyFingerprint,
 		Identity: pair.Key, KnownHosts: []string{filepath.Join(s.t.TempDir(), "known_hosts")},
 	}, transport.Options{Config: "none", Timeout: 4 * time.Second})
 }
@@ -192,7 +211,7 @@ func (s *server) plan() provision.Plan {
 	}
 	if record := os.Getenv("RECORD_FACTS"); record != "" { // how testdata was made
 		s.observed++
-		saveOutputs(s.t, filepath.Join(record, fmt.Sprintf("%s-%d", s.role, s.observed)), outputs)
+		saveOutputs(s.t, filepath.Join(record, fmt.Sprintf("%s-%s-%d", s.where.System, s.role, s.observed)), outputs)
 	}
 	facts, err := provision.ParseFacts(s.role, outputs)
 	if err != nil {
@@ -214,6 +233,8 @@ func (s *server) converge() {
 		s.t.Fatal(err)
 	}
 	s.converged()
+	// What goes on in the background holds the package lock.
+	s.on("while [ \"$(systemctl show --property=ActiveState --value apt-daily-upgrade.service)\" = activating ]; do sleep 0.5; done")
 }
 
 func (s *server) converged() {
@@ -234,7 +255,7 @@ func (s *server) on(script string) string {
 	return string(out)
 }
 
-func saveOutputs(t *testing.T, dir string, outputs probe.Outputs) {
+func saveOutputs(t testing.TB, dir string, outputs probe.Outputs) {
 	t.Helper()
 	for name, o := range outputs {
 		file := filepath.Join(dir, filepath.Base(name))

@@ -36,6 +36,8 @@ step() {
     (
         set -e
         exec 8>&-
+        # The first step of a guarded stage arms the guard.
+        [ "$guarded" = no ] || [ "$1" -eq 0 ] || under_guard
         "$2"
     ) </dev/null >"$work/log" 2>&1
     code=$?
@@ -79,7 +81,32 @@ put() {
             return "$code"
         }
     fi
+    # A check that took so long that the guard has acted comes too late.
+    if [ "$guarded" = yes ] && [ ! -e "$guard/armed" ] && [ "$1" != "$guard/revert" ]; then
+        rm -f "$temp"
+        echo "the server has put the old settings back in the meantime; run again"
+        return 1
+    fi
     try mv -fT "$temp" "$1"
+}
+
+# unchanged SHA256 PATH: somebody else's file is still what was observed.
+unchanged() {
+    [ "$(sha256sum <"$2" | cut -d ' ' -f 1)" = "$1" ] || {
+        echo "$2 was changed by somebody else in the meantime; run again"
+        return 1
+    }
+}
+
+# fstab FIELD KEY LINE: puts a line into /etc/fstab in place of those whose field
+# is KEY.
+fstab() {
+    touch /etc/fstab
+    # shellcheck disable=SC2016 # awk reads the program
+    try awk -v field="$1" -v key="$2" '$1 ~ /^#/ || $field != key' /etc/fstab >/etc/.fstab.holdfast
+    printf '%s\n' "$3" >>/etc/.fstab.holdfast
+    try chmod 0644 /etc/.fstab.holdfast
+    try mv -fT /etc/.fstab.holdfast /etc/fstab
 }
 
 # expect COMMAND: a file that was put must have had its effect.
@@ -100,6 +127,7 @@ pending() {
 }
 
 set_sysctl() {
+    [ "$guarded" = no ] || keep_value "$1"
     printf '%s\n' "sysctl -w $1=$2" >"$work/command"
     printf '%s\n' "$2" >"/proc/sys/$1"
 }
