@@ -393,7 +393,8 @@ type Integrity struct {
 }
 
 // Mounts are how the file systems are mounted that anyone may write to or that
-// Docker lives on. A path that is no mount point of its own is left out.
+// Docker lives on. A folder that is no mount point, now or after the next boot,
+// is left out.
 type Mounts struct {
 	Points map[string]MountPoint `json:"points"`
 }
@@ -401,9 +402,10 @@ type Mounts struct {
 // A MountPoint is one mounted file system.
 type MountPoint struct {
 	Path       string   `json:"path"`
-	FileSystem string   `json:"file_system"`
-	Options    []string `json:"options"` // in force now
-	Boot       []string `json:"boot"`    // after the next boot: of fstab(5) or of its unit
+	Mounted    bool     `json:"mounted"`     // now
+	FileSystem string   `json:"file_system"` // of what is mounted now
+	Options    []string `json:"options"`     // in force now
+	Boot       []string `json:"boot"`        // after the next boot: of fstab(5) or of its unit
 }
 
 // Memory is the server's memory and what it can be swapped to.

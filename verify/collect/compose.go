@@ -116,6 +116,9 @@ func parseContainers(text string) ([]verify.Container, error) {
 		if err := json.Unmarshal([]byte(line), &in); err != nil {
 			return nil, fmt.Errorf("read docker inspect: %w", err)
 		}
+		if in.Name == "" || in.State == "" {
+			return nil, fmt.Errorf("docker inspect describes a container without name or state: %.100q", line)
+		}
 		if in.OneOff == "True" {
 			continue
 		}

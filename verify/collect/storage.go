@@ -38,7 +38,7 @@ func parseMounts(text string) (*verify.Mounts, error) {
 			root = root || fields[1] == "/"
 			if slices.Contains(watchedMounts, fields[1]) {
 				points[fields[1]] = verify.MountPoint{
-					Path: fields[1], FileSystem: fields[2], Options: mountOptions(fields[3]), Boot: []string{},
+					Path: fields[1], Mounted: true, FileSystem: fields[2], Options: mountOptions(fields[3]), Boot: []string{},
 				}
 			}
 		case kind == "now":
@@ -58,13 +58,19 @@ func parseMounts(text string) (*verify.Mounts, error) {
 	if !root {
 		return nil, errors.New("the kernel names no root file system")
 	}
-	for path, point := range points {
+	for _, path := range watchedMounts {
+		point, mounted := points[path]
+		if !mounted {
+			point = verify.MountPoint{Path: path, Options: []string{}, Boot: []string{}}
+		}
 		if options, ok := table[path]; ok {
 			point.Boot = options
 		} else if options, ok := units[path]; ok {
 			point.Boot = options
 		}
-		points[path] = point
+		if mounted || len(point.Boot) > 0 {
+			points[path] = point
+		}
 	}
 	return &verify.Mounts{Points: points}, nil
 }

@@ -104,7 +104,7 @@ func parseSockets(text string) (*verify.Listening, error) {
 			return nil, fmt.Errorf("unreadable socket address %q", fields[4])
 		}
 		port, err := strconv.Atoi(fields[4][colon+1:])
-		if err != nil {
+		if err != nil || port < 0 || port > 65535 {
 			return nil, fmt.Errorf("unreadable socket port in %q", fields[4])
 		}
 		address, _, _ := strings.Cut(strings.Trim(fields[4][:colon], "[]"), "%") // without the interface
