@@ -57,7 +57,7 @@ var benchChecks = []BenchCheck{
 	{"2.9", "User namespaces are remapped", true, "the socket proxy and files of the release that are mounted would belong to nobody; containers drop all capabilities and can't gain privileges instead"},
 	{"2.10", "The default cgroup is used", false, ""},
 	{"2.11", "The base device's size is unchanged", false, ""},
-	{"2.12", "An authorization plugin decides over clients", true, "only root reaches the socket, whom a plugin can't hold back; the one container that has it goes through a proxy that allows five calls"},
+	{"2.12", "An authorization plugin decides over clients", true, "only root reaches the socket, whom a plugin can't hold back; the one container that has it goes through a proxy that lets few of its calls through"},
 	{"2.13", "Logs don't grow on the server alone", false, ""},
 	{"2.14", "Containers can't gain privileges by default", false, ""},
 	{"2.15", "Containers outlive the daemon", false, ""},

@@ -238,7 +238,7 @@ func TestAccountsAreLockedOnlyWherePAMCountsAndLooks(t *testing.T) {
 		}
 		same(t, name, *got, c.want)
 	}
-	for _, broken := range []string{"", "defs UMASK 027\n", unix + "surprise\n", unix + counts + looks + "faillock unlock_time = soon\n", "defs PASS_MAX_DAYS many\n" + unix} {
+	for _, broken := range []string{"", "defs UMASK 027\n", unix + "surprise\n", unix + counts + looks + "faillock unlock_time = soon\n", unix + "defs PASS_MAX_DAYS many\n"} {
 		if _, err := parsePasswords(broken); err == nil {
 			t.Errorf("%q was accepted", broken)
 		}
