@@ -12,14 +12,16 @@ import (
 
 // Facts are what was observed of one server.
 type Facts struct {
-	Role         string    `json:"role"`
-	Hostname     string    `json:"hostname"`
-	OS           OS        `json:"os"`
-	Kernel       string    `json:"kernel"`
-	Architecture string    `json:"architecture"`        // dpkg's word, as in "amd64"
-	Container    string    `json:"container,omitempty"` // systemd-detect-virt(1)'s word; "" on a machine of its own
-	Started      string    `json:"started"`             // differs after each boot, also of a container
-	Clock        time.Time `json:"clock"`               // the server's, when it was observed
+	Role         string `json:"role"`
+	Hostname     string `json:"hostname"`
+	OS           OS     `json:"os"`
+	Kernel       string `json:"kernel"`
+	Architecture string `json:"architecture"`        // dpkg's word, as in "amd64"
+	Container    string `json:"container,omitempty"` // systemd-detect-virt(1)'s word; "" on a machine of its own
+	Started      string `json:"started"`             // differs after each boot, also of a container
+	// ClockOff is how far the server's clock is behind this machine's, as of when
+	// the facts were parsed.
+	ClockOff time.Duration `json:"clock_off"`
 	// NewestKernel is the newest one installed of the running one's flavour; ""
 	// where the kernel is none of the server's own packages.
 	NewestKernel   string   `json:"newest_kernel,omitempty"`
@@ -251,7 +253,7 @@ func (f *Facts) parseSystem(text string) error {
 			if err != nil {
 				return fmt.Errorf("the clock shows %q", value)
 			}
-			f.Clock = time.Unix(seconds, 0).UTC()
+			f.ClockOff = time.Since(time.Unix(seconds, 0)).Round(time.Second)
 		case "reboot":
 			f.RebootRequired, f.RebootPackages = true, sorted(strings.Fields(value))
 		case "ssh-port":

@@ -162,9 +162,8 @@ func notes(facts Facts) []string {
 	if reason := facts.RebootReason(); reason != "" {
 		notes = append(notes, "a reboot is due: "+reason)
 	}
-	if off := time.Since(facts.Clock).Round(time.Second); !facts.Clock.IsZero() && off.Abs() > clockTolerance {
-		notes = append(notes, fmt.Sprintf("the server's clock shows %s, %s off this machine's: tokens and certificates may count as expired or not yet valid, and package lists as invalid",
-			facts.Clock.Format(time.RFC3339), off.Abs()))
+	if off := facts.ClockOff; off.Abs() > clockTolerance {
+		notes = append(notes, fmt.Sprintf("the server's clock is %s off this machine's: tokens and certificates may count as expired or not yet valid, and package lists as invalid", off.Abs()))
 	}
 	return notes
 }

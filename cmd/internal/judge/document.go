@@ -163,7 +163,7 @@ func (v *Verdict) figures() string {
 		fmt.Fprintf(&b, "\nLynis %s, ssh-audit %s; the times of runs that change nothing are medians of five.\n", l.Version, a.Version)
 	}
 	if v.Columns[devsec].Date != v.Columns[lab.Audit].Date {
-		b.WriteString("The column of dev-sec is of an earlier day: `make judge DEVSEC=FOLDER` measures it anew.\n")
+		b.WriteString("The column of dev-sec was not measured in this run: `make judge DEVSEC=FOLDER` does it anew.\n")
 	}
 	return b.String()
 }

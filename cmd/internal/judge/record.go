@@ -18,7 +18,7 @@ type Verdict struct {
 
 // A Column is what is known of one server. What was not measured is zero.
 type Column struct {
-	Date        string       `json:"date"` // of the measurement, UTC
+	Date        string       `json:"date"` // of the measurement, UTC; or where else figures are from
 	Lynis       *Lynis       `json:"lynis,omitempty"`
 	SSHAudit    *SSHAudit    `json:"ssh_audit,omitempty"`
 	DockerBench *DockerBench `json:"docker_bench,omitempty"`
