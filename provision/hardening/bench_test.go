@@ -237,7 +237,7 @@ func BenchmarkTwentyServers(b *testing.B) {
 		took := time.Since(began) / time.Duration(rounds)
 		b.ReportMetric(peak(b), "MB-peak")
 		// The rest of what the processors did is the servers' part.
-		b.ReportMetric((processorTime(b) - busy).Seconds()/float64(rounds), "own-cpu-s/op")
+		b.ReportMetric((processorTime(b)-busy).Seconds()/float64(rounds), "own-cpu-s/op")
 		return took
 	}
 	for _, roundTrip := range []time.Duration{0, 50 * time.Millisecond} {
