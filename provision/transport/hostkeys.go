@@ -38,7 +38,8 @@ func parsePin(pin string) (string, error) {
 	encoded, ok := strings.CutPrefix(pin, "SHA256:")
 	encoded = strings.TrimRight(encoded, "=")
 	sum, err := base64.RawStdEncoding.DecodeString(encoded)
-	if !ok || err != nil || len(sum) != 32 {
+	// The decoder overlooks line breaks and spare bits.
+	if !ok || err != nil || len(sum) != 32 || base64.RawStdEncoding.EncodeToString(sum) != encoded {
 		return "", fmt.Errorf(`the pinned host key %q is not of the form "SHA256:" and 43 characters, as "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub" prints it on the server`, pin)
 	}
 	return "SHA256:" + encoded, nil

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -46,15 +47,15 @@ func (d *distance) carry(to io.WriteCloser, from io.Reader, sent, arrived func()
 		data []byte
 		due  time.Time
 	}
-	road := make(chan parcel, 1<<16)
+	road := make(chan parcel, 1<<10)
 	go func() {
 		defer close(road)
+		data := make([]byte, 64<<10)
 		for {
-			data := make([]byte, 64<<10)
 			n, err := from.Read(data)
 			if n > 0 {
 				d.note(sent)
-				road <- parcel{data[:n], time.Now().Add(d.oneWay)}
+				road <- parcel{bytes.Clone(data[:n]), time.Now().Add(d.oneWay)}
 			}
 			if err != nil {
 				return
