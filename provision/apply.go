@@ -116,6 +116,10 @@ func Apply(ctx context.Context, host Host, plan Plan, events func(Event)) error 
 		}
 	}
 	list, actions := steps(open)
+	if len(guarded) > 0 && len(open) > 0 {
+		// Not to be found out halfway.
+		list = append([]step{{title: "see that the server can guard itself", ids: []string{"guard"}, body: "can_arm\n"}}, list...)
+	}
 	if err := (stage{steps: list, actions: actions, staleLists: plan.staleLists}).run(ctx, host, events); err != nil {
 		return err
 	}

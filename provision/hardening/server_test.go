@@ -41,7 +41,10 @@ type server struct {
 	former []*transport.Conn
 
 	scratch  bool
+	port     int // of sshd; 0: 22
 	observed int // times
+	// alter, when set, changes what is declared.
+	alter func([]provision.Resource) []provision.Resource
 	// interfere, when set, takes the place of each new login.
 	interfere func(context.Context) error
 }
@@ -52,12 +55,19 @@ func TestMain(m *testing.M) { os.Exit(setUp(m)) }
 
 func setUp(m *testing.M) int {
 	ctx := context.Background()
+	var err error
+	if asChild { // of a test, which has brought up the lab
+		if pair, err = lab.Open(testLab); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return m.Run()
+	}
 	if err := lab.Down(ctx, testLab); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	defer func() { _ = lab.Down(ctx, testLab) }()
-	var err error
 	if pair, err = lab.Up(ctx, lab.Options{Name: testLab, Subnet: testSubnet}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -126,12 +136,15 @@ func (s *server) resources() []provision.Resource {
 			desired[i] = f
 		}
 	}
+	if s.alter != nil {
+		return s.alter(desired)
+	}
 	return desired
 }
 
 func (s *server) dial(ctx context.Context, user string) (*transport.Conn, error) {
 	return transport.Dial(ctx, transport.Target{
-		Name: s.role, Address: s.where.Address, Port: 22, User: user, HostKey: s.where.HostKeyFingerprint,
+		Name: s.role, Address: s.where.Address, Port: cmp.Or(s.port, 22), User: user, HostKey: s.where.HostKeyFingerprint,
 		Identity: pair.Key, KnownHosts: []string{filepath.Join(s.t.TempDir(), "known_hosts")},
 	}, transport.Options{Config: "none", Timeout: 4 * time.Second})
 }

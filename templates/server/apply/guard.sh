@@ -4,13 +4,18 @@
 # the disk before anything is changed, so that a power cut finds it there.
 guard=$state/guard
 
+# can_arm: whether this server can take anything back by itself.
+can_arm() {
+    if ! command -v systemd-run >/dev/null || ! systemctl show --property=Version >/dev/null; then
+        echo "systemd-run does not work here, so nothing would take the settings of sshd, firewall and accounts back: install the package systemd"
+        return 1
+    fi
+}
+
 # arm SECONDS: starts the timer. When an earlier run's guard is still armed, what
 # it kept is the last state that let people in, so it is kept on.
 arm() {
-    if ! command -v systemd-run >/dev/null || ! systemctl show --property=Version >/dev/null; then
-        echo "systemd-run does not work here, so nothing would take these settings back: they stay as they are"
-        return 1
-    fi
+    can_arm
     mkdir -p "$guard"
     chmod 0700 "$state" "$guard"
     exec 7>"$guard/lock"
@@ -24,6 +29,7 @@ arm() {
         # The live table, and not only its file: someone may have let themselves
         # in by hand.
         nft list table inet holdfast >"$guard/kept/table" 2>/dev/null || rm -f "$guard/kept/table"
+        nft -s -t list table inet holdfast >"$guard/kept/rules" 2>/dev/null || :
         keep_unit ssh.socket
         keep_unit ssh.service
         sync -f "$guard"

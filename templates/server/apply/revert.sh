@@ -72,6 +72,7 @@ done <"$guard/units" >/dev/null 2>&1
 if [ "${1-}" = boot ]; then
     :
 elif [ -e "$kept/table" ]; then
+    nft -s -t list table inet holdfast 2>/dev/null | cmp -s - "$kept/rules" || echo 'the live firewall' >>"$guard/changed"
     { printf 'table inet holdfast\ndelete table inet holdfast\n'; cat "$kept/table"; } | nft -f - || code=1
 else
     nft delete table inet holdfast 2>/dev/null

@@ -81,6 +81,12 @@ put() {
             return "$code"
         }
     fi
+    # A check that took so long that the guard has acted comes too late.
+    if [ "$guarded" = yes ] && [ ! -e "$guard/armed" ] && [ "$1" != "$guard/revert" ]; then
+        rm -f "$temp"
+        echo "the server has put the old settings back in the meantime; run again"
+        return 1
+    fi
     try mv -fT "$temp" "$1"
 }
 
