@@ -99,7 +99,8 @@ func (e *StepError) Error() string {
 // Apply carries a plan out on the server that it was made for, whose lock the
 // caller holds. First come all changes that can't lock anyone out, in one
 // script; then the others, in one script and guarded by a timer on the server,
-// which only a new login through host.Reconnect disarms.
+// which only a new login through host.Reconnect disarms. What goes on in the
+// background is started last.
 //
 // The error is a *[StepError] when a step failed, a *[LockOutError] when the new
 // settings let nobody in, or that of host. events is called from one goroutine
@@ -107,7 +108,8 @@ func (e *StepError) Error() string {
 func Apply(ctx context.Context, host Host, plan Plan, events func(Event)) error {
 	var open, guarded []Change
 	takeover := false
-	for _, c := range plan.Changes {
+	changes, later := postpone(plan.Changes)
+	for _, c := range changes {
 		if c.how.guarded {
 			guarded = append(guarded, c)
 			takeover = takeover || c.ID == unfinishedID
@@ -124,7 +126,7 @@ func Apply(ctx context.Context, host Host, plan Plan, events func(Event)) error 
 		return err
 	}
 	if len(guarded) == 0 {
-		return nil
+		return stage{steps: later}.run(ctx, host, events)
 	}
 	list, actions = steps(guarded)
 	list = append([]step{armStep(takeover)}, list...)
@@ -135,7 +137,7 @@ func Apply(ctx context.Context, host Host, plan Plan, events func(Event)) error 
 		return err
 	}
 	disarm := step{title: "disarm the guard: the new settings let us in", ids: []string{"guard"}, body: "disarm\n"}
-	return stage{steps: []step{disarm}}.run(ctx, host, events)
+	return stage{steps: append([]step{disarm}, later...)}.run(ctx, host, events)
 }
 
 // A LockOutError is a set of changes after which nobody could log in anew.

@@ -12,25 +12,32 @@ import (
 
 // Facts are what was observed of one server.
 type Facts struct {
-	Role           string   `json:"role"`
-	Hostname       string   `json:"hostname"`
-	OS             OS       `json:"os"`
-	Kernel         string   `json:"kernel"`
-	Architecture   string   `json:"architecture"`        // dpkg's word, as in "amd64"
-	Container      string   `json:"container,omitempty"` // systemd-detect-virt(1)'s word; "" on a machine of its own
-	BootID         string   `json:"boot_id"`
+	Role         string    `json:"role"`
+	Hostname     string    `json:"hostname"`
+	OS           OS        `json:"os"`
+	Kernel       string    `json:"kernel"`
+	Architecture string    `json:"architecture"`        // dpkg's word, as in "amd64"
+	Container    string    `json:"container,omitempty"` // systemd-detect-virt(1)'s word; "" on a machine of its own
+	Started      string    `json:"started"`             // differs after each boot, also of a container
+	Clock        time.Time `json:"clock"`               // the server's, when it was observed
+	// NewestKernel is the newest one installed of the running one's flavour; ""
+	// where the kernel is none of the server's own packages.
+	NewestKernel   string   `json:"newest_kernel,omitempty"`
 	RebootRequired bool     `json:"reboot_required"`
 	RebootPackages []string `json:"reboot_packages,omitempty"` // what a reboot is due for, where it is known
 
-	Packages     map[string]string    `json:"packages"`                // name → dpkg's status, as in "installed"
-	PackageLists *time.Duration       `json:"package_lists,omitempty"` // age; nil: there are none
-	Units        map[string]UnitFacts `json:"units"`
-	Files        map[string]FileFacts `json:"files"`   // those that exist
-	Sysctls      map[string]string    `json:"sysctls"` // live values of keys that this kernel has
-	Users        map[string]UserFacts `json:"users"`   // those that exist
-	SSHPorts     []int                `json:"ssh_ports"`
-	Firewall     FirewallFacts        `json:"firewall"`
-	FreeMiB      map[string]int64     `json:"free_mib"` // mount point → free space
+	Packages     map[string]string     `json:"packages"`                // name → dpkg's status, as in "installed"
+	PackageLists *time.Duration        `json:"package_lists,omitempty"` // age; nil: there are none
+	Units        map[string]UnitFacts  `json:"units"`
+	Files        map[string]FileFacts  `json:"files"`    // those that exist
+	Sysctls      map[string]string     `json:"sysctls"`  // live values of keys that this kernel has
+	Users        map[string]UserFacts  `json:"users"`    // those that exist
+	Paths        map[string]PathFacts  `json:"paths"`    // those that exist and are no links
+	Mounts       map[string]MountFacts `json:"mounts"`   // mount point → what is mounted there
+	SwapMiB      int64                 `json:"swap_mib"` // in use and not
+	SSHPorts     []int                 `json:"ssh_ports"`
+	Firewall     FirewallFacts         `json:"firewall"`
+	FreeMiB      map[string]int64      `json:"free_mib"` // mount point → free space
 
 	Guard   GuardFacts `json:"guard"`
 	Pending []string   `json:"pending,omitempty"` // actions that a run has left undone
@@ -153,7 +160,7 @@ func (e *DiskFullError) Hint() string {
 func ParseFacts(role string, outputs probe.Outputs) (Facts, error) {
 	f := Facts{
 		Role: role, Packages: map[string]string{}, Units: map[string]UnitFacts{}, Files: map[string]FileFacts{},
-		Sysctls: map[string]string{}, Users: map[string]UserFacts{}, FreeMiB: map[string]int64{},
+		Sysctls: map[string]string{}, Users: map[string]UserFacts{}, Paths: map[string]PathFacts{}, Mounts: map[string]MountFacts{}, FreeMiB: map[string]int64{},
 	}
 	// The system comes first: on a foreign one the other probes may well fail.
 	for _, p := range parsers {
@@ -176,6 +183,18 @@ func ParseFacts(role string, outputs probe.Outputs) (Facts, error) {
 		}
 	}
 	return f, nil
+}
+
+// RebootReason says why the server should be restarted; "" when it need not be.
+func (f *Facts) RebootReason() string {
+	var reasons []string
+	if f.RebootRequired {
+		reasons = append(reasons, orElse(strings.Join(f.RebootPackages, ", "), "an update asks for it"))
+	}
+	if f.Container == "" && f.NewestKernel != "" && f.NewestKernel != f.Kernel {
+		reasons = append(reasons, fmt.Sprintf("kernel %s is installed, and %s runs", f.NewestKernel, f.Kernel))
+	}
+	return strings.Join(reasons, "; ")
 }
 
 // refuse returns why nothing can be done on this server.
@@ -216,7 +235,17 @@ func (f *Facts) parseSystem(text string) error {
 				f.Container = value
 			}
 		case "boot":
-			f.BootID = value
+			f.Started = value + f.Started
+		case "init":
+			f.Started += "+" + value
+		case "newest-kernel":
+			f.NewestKernel = value
+		case "time":
+			seconds, err := strconv.ParseInt(value, 10, 64)
+			if err != nil {
+				return fmt.Errorf("the clock shows %q", value)
+			}
+			f.Clock = time.Unix(seconds, 0).UTC()
 		case "reboot":
 			f.RebootRequired, f.RebootPackages = true, sorted(strings.Fields(value))
 		case "ssh-port":

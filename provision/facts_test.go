@@ -3,8 +3,10 @@ package provision
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"holdfast/internal/probe"
 )
@@ -65,7 +67,7 @@ func TestWhatARunLeftBehindIsInThePlan(t *testing.T) {
 	if len(plan.Changes) != 1 || plan.Changes[0].Summary != "reload ssh.service; confirm its settings by a new login" || !plan.Changes[0].how.guarded {
 		t.Errorf("changes: %+v", plan.Changes)
 	}
-	if len(plan.Notes) != 2 || !strings.Contains(plan.Notes[0], "/etc/x") || plan.Notes[1] != "a reboot is due, for dbus, linux-image" {
+	if len(plan.Notes) != 2 || !strings.Contains(plan.Notes[0], "/etc/x") || plan.Notes[1] != "a reboot is due: dbus, linux-image" {
 		t.Errorf("notes: %q", plan.Notes)
 	}
 }
@@ -136,20 +138,36 @@ func TestChangesOfOneResource(t *testing.T) {
 	}
 }
 
-func FuzzParseFactsNeverPanics(f *testing.F) {
-	f.Add(system, "sudo installed\n", "Id=a\nLoadState=loaded\n\nId=b\n", "H4sIAAAAAAAAAwMAAAAAAAAAAAA=", "net/ipv4/ip_forward:1\n", "user\tdeploy\t1000\t/home/deploy\t/bin/bash\tlocked\tdeploy\nkeys\tdeploy\t700\t600\tdeploy\tYQ==\n", "live\nx\ndeclared\ny\n")
-	f.Fuzz(func(t *testing.T, system, packages, units, files, sysctls, users, ruleset string) {
-		facts, err := ParseFacts("production", probe.Outputs{
-			probeSystem: {Stdout: system}, probePackages: {Stdout: packages}, probeUnits: {Stdout: units}, probeFiles: {Stdout: files},
-			probeSysctls: {Stdout: sysctls}, probeUsers: {Stdout: users}, probeRuleset: {Stdout: ruleset},
-		})
-		if err != nil {
-			return
+func TestARebootIsDueForANewerKernelToo(t *testing.T) {
+	newer := system + "kernel=6.12.43+deb13-amd64\nnewest-kernel=6.12.48+deb13-amd64\nboot=b\ninit=7\n"
+	for _, c := range []struct{ system, want string }{
+		{system, ""},
+		{newer, "kernel 6.12.48+deb13-amd64 is installed, and 6.12.43+deb13-amd64 runs"},
+		{newer + "container=docker\n", ""},
+		{system + "reboot=\n", "an update asks for it"},
+	} {
+		f, err := ParseFacts("audit", outputs(c.system))
+		if err != nil || f.RebootReason() != c.want {
+			t.Errorf("%q, %v; want %q", f.RebootReason(), err, c.want)
 		}
-		Diff([]Resource{
-			File{Path: "/etc/x"}, Packages{Names: []string{"sudo | doas"}}, Unit{Name: "a", State: Running},
-			Sysctls{Path: "/s", Settings: []Setting{{Key: "net.ipv4.ip_forward", Value: "1"}}},
-			User{Name: "deploy", Keys: []string{"k"}, Groups: []string{}}, Ruleset{Table: "inet x", Path: "/etc/x", Unit: "x.service"},
-		}, facts)
-	})
+	}
+	if f, _ := ParseFacts("audit", outputs(newer)); f.Started != "b+7" {
+		t.Errorf("the boot is %q", f.Started)
+	}
+}
+
+func TestAClockThatIsFarOffIsTold(t *testing.T) {
+	at := func(offset time.Duration) []string {
+		f, err := ParseFacts("audit", outputs(fmt.Sprintf("%stime=%d\n", system, time.Now().Add(offset).Unix())))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Diff(nil, f).Notes
+	}
+	if notes := at(-30 * time.Second); len(notes) != 0 {
+		t.Errorf("%q", notes)
+	}
+	if notes := at(-2 * time.Hour); len(notes) != 1 || !strings.Contains(notes[0], "2h0m") {
+		t.Errorf("%q", notes)
+	}
 }

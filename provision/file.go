@@ -35,8 +35,9 @@ type File struct {
 	// Expect is a shell command that must succeed once the file is in place and
 	// before anything is reloaded.
 	Expect string
-	// Actions follow once all files are in place: "daemon-reload", or "reload",
-	// "restart" or "start" and a unit. What others want too is done once. A unit
+	// Actions follow once all files are in place: "daemon-reload",
+	// "pam-auth-update", or "reload", "restart", "start" or "start-later" and a
+	// unit; the last of these is not waited for. What others want too is done once. A unit
 	// that is not there yet is left to start with the file.
 	Actions []string
 }
@@ -82,7 +83,7 @@ func (f File) Change(facts Facts) (Change, bool) {
 	c.how.keep = []string{f.Path}
 	c.how.script = f.script(mode, owner+":"+group)
 	for _, action := range f.Actions {
-		if _, unit, ok := strings.Cut(action, " "); ok && !strings.HasPrefix(action, "start ") && facts.Units[unit].Load != "loaded" {
+		if _, unit, ok := strings.Cut(action, " "); ok && !strings.HasPrefix(action, "start") && facts.Units[unit].Load != "loaded" {
 			continue
 		}
 		c.how.actions = append(c.how.actions, action)

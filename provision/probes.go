@@ -18,6 +18,8 @@ const (
 	probeFiles    = "provision/files"
 	probeSysctls  = "provision/sysctls"
 	probeUsers    = "provision/users"
+	probePaths    = "provision/paths"
+	probeMounts   = "provision/mounts"
 	probeRuleset  = "provision/ruleset"
 )
 
@@ -33,6 +35,8 @@ var parsers = []struct {
 	{probeFiles, true, (*Facts).parseFiles},
 	{probeSysctls, true, (*Facts).parseSysctls},
 	{probeUsers, true, (*Facts).parseUsers},
+	{probePaths, true, (*Facts).parsePaths},
+	{probeMounts, true, (*Facts).parseMounts},
 	{probeRuleset, true, (*Facts).parseRuleset},
 }
 
@@ -54,6 +58,8 @@ func Probes(resources []Resource) []probe.Probe {
 	add(probeFiles, "observe/files.sh", "files", sorted(w.files))
 	add(probeSysctls, "observe/sysctl.sh", "keys", sorted(w.sysctls))
 	add(probeUsers, "observe/users.sh", "users", sorted(w.users))
+	add(probePaths, "observe/paths.sh", "paths", sorted(w.paths))
+	add(probeMounts, "observe/mounts.sh", "points", sorted(w.mounts))
 	if w.ruleset != nil {
 		script := assign("table", []string{w.ruleset.Table}) + assign("ruleset", []string{w.ruleset.Path}) + serverScript("observe/ruleset.sh")
 		probes = append(probes, probe.Probe{Name: probeRuleset, Script: script})

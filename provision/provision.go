@@ -26,8 +26,8 @@ import (
 )
 
 // A Resource is one declared piece of a server's state. It is plain data; the
-// types of this package are [File], [Packages], [Unit], [Sysctls], [User] and
-// [Ruleset].
+// types of this package are [File], [Directives], [Permissions], [Packages],
+// [Removed], [Unit], [Sysctls], [Mount], [Swap], [User] and [Ruleset].
 type Resource interface {
 	// ID names the resource on its server, as in "file:/etc/issue".
 	ID() string
@@ -98,6 +98,9 @@ type Plan struct {
 	staleLists bool
 }
 
+// clockTolerance is how far a server's clock may be off before a plan tells.
+const clockTolerance = time.Minute
+
 // listsAge is how old apt's package lists may be before they are refreshed
 // for an installation.
 const listsAge = 24 * time.Hour
@@ -147,12 +150,12 @@ func notes(facts Facts) []string {
 		notes = append(notes, fmt.Sprintf("at %s the server put %s back, because the change failed or no new login confirmed it",
 			r.At, strings.Join(r.Files, ", ")))
 	}
-	if facts.RebootRequired {
-		note := "a reboot is due"
-		if len(facts.RebootPackages) > 0 {
-			note += ", for " + strings.Join(facts.RebootPackages, ", ")
-		}
-		notes = append(notes, note)
+	if reason := facts.RebootReason(); reason != "" {
+		notes = append(notes, "a reboot is due: "+reason)
+	}
+	if off := time.Since(facts.Clock).Round(time.Second); !facts.Clock.IsZero() && off.Abs() > clockTolerance {
+		notes = append(notes, fmt.Sprintf("the server's clock shows %s, %s off this machine's: tokens and certificates may count as expired or not yet valid, and package lists as invalid",
+			facts.Clock.Format(time.RFC3339), off.Abs()))
 	}
 	return notes
 }
@@ -164,8 +167,8 @@ func (a About) change(id string) Change {
 
 // wanted collects what the resources need to know of a server.
 type wanted struct {
-	packages, units, files, sysctls, users []string
-	ruleset                                *Ruleset
+	packages, units, files, sysctls, users, paths, mounts []string
+	ruleset                                               *Ruleset
 }
 
 func sorted(names []string) []string {

@@ -13,10 +13,11 @@ type Ruleset struct {
 	About
 	Table string // family and name, as in "inet holdfast"
 	Path  string // of the file that replaces the table in one transaction
-	// Rules are the file's text. It may use $ssh, the set of ports that sshd
-	// listens on, as observed: a rule for a port that sshd is not on would lock
-	// everyone out.
+	// Rules are the file's text. It may use $ssh, the set of sshd's ports.
 	Rules string
+	// Ports are those that sshd is declared to listen on. Empty: those it does, as
+	// observed: a rule for a port that sshd is not on would lock everyone out.
+	Ports []int
 	Unit  string // the unit that loads the file
 }
 
@@ -32,7 +33,11 @@ func (r Ruleset) observe(w *wanted) {
 // Change compares the file with the rules, and the live table with the file.
 func (r Ruleset) Change(facts Facts) (Change, bool) {
 	var ports []string
-	for _, p := range facts.SSHPorts {
+	declared := r.Ports
+	if len(declared) == 0 {
+		declared = facts.SSHPorts
+	}
+	for _, p := range declared {
 		ports = append(ports, strconv.Itoa(p))
 	}
 	file := File{

@@ -77,6 +77,23 @@ func steps(changes []Change) (list []step, actions []string) {
 	return list, actions
 }
 
+// postpone takes from changes what they start in the background and returns it
+// as steps of its own: what goes on while a run still works would fight it for
+// the package lock, and for the processor while it logs in anew.
+func postpone(changes []Change) (rest []Change, later []step) {
+	for _, c := range changes {
+		background := func(a string) bool { return strings.HasPrefix(a, startLater) }
+		for _, a := range c.how.actions {
+			if background(a) && !slices.ContainsFunc(later, func(s step) bool { return s.title == a }) {
+				later = append(later, step{title: a, ids: []string{c.ID}, body: actionScript(a)})
+			}
+		}
+		c.how.actions = slices.DeleteFunc(slices.Clone(c.how.actions), background)
+		rest = append(rest, c)
+	}
+	return rest, later
+}
+
 // bootstrap receives the script of a stage on stdin, whole, and runs it. The
 // script travels there because it may hold the content of secret files, and
 // what is on a command line is for everyone on the server to see.

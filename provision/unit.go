@@ -85,13 +85,20 @@ func (u Unit) Change(facts Facts) (Change, bool) {
 	return c, true
 }
 
+// startLater begins the action that starts a unit and does not wait for it.
+const startLater = "start-later "
+
 // action matches what may follow a changed file.
-var action = regexp.MustCompile(`^(daemon-reload|(reload|restart|start) [A-Za-z0-9@._-]+\.(service|socket|timer))$`)
+var action = regexp.MustCompile(`^(daemon-reload|pam-auth-update|(reload|restart|start|start-later) [A-Za-z0-9@._-]+\.(service|socket|timer))$`)
 
 // actionScript is the shell command of an action.
 func actionScript(a string) string {
 	verb, unit, _ := strings.Cut(a, " ")
 	switch verb {
+	case "pam-auth-update":
+		return "try pam-auth-update --package\n"
+	case "start-later":
+		return "try systemctl start --no-block " + shell.Quote(unit) + "\n"
 	case "daemon-reload":
 		return "try systemctl daemon-reload\n"
 	case "reload":

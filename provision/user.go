@@ -25,6 +25,10 @@ type User struct {
 	NoPassword bool
 }
 
+// accountFiles are those that useradd(8), usermod(8) and passwd(1) write: the
+// guard undoes an account by putting them back.
+var accountFiles = []string{"/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow", "/etc/subuid", "/etc/subgid"}
+
 // ID is "user:" and the name.
 func (u User) ID() string { return "user:" + u.Name }
 
@@ -65,6 +69,9 @@ func (u User) Change(facts Facts) (Change, bool) {
 			c.how.script += fmt.Sprintf("try install -d -m 0700 -o %s -g %s %s\n", name, name, shell.Quote(path.Dir(file))) +
 				File{Path: file, Content: text}.script("0600", u.Name+":"+u.Name)
 		}
+	}
+	if c.how.guarded {
+		c.how.keep = append(c.how.keep, accountFiles...)
 	}
 	c.Summary = strings.Join(what, ", ")
 	return c, len(what) > 0

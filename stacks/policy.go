@@ -175,7 +175,7 @@ var rules = []rule{
 	{"no-host-paths", "keep data in a named volume", func(s types.ServiceConfig) []string {
 		var found []string
 		for _, v := range s.Volumes {
-			if v.Type == types.VolumeTypeBind && strings.HasPrefix(v.Source, "/") && !strings.HasSuffix(v.Source, "/docker.sock") {
+			if v.Type == types.VolumeTypeBind && strings.HasPrefix(v.Source, "/") && !strings.HasPrefix(v.Source, contentRoot+"/") && !strings.HasSuffix(v.Source, "/docker.sock") {
 				found = append(found, "mounts the server's "+v.Source)
 			}
 			if v.Type == types.VolumeTypeBind && !v.ReadOnly {

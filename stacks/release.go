@@ -20,6 +20,7 @@ type Release struct {
 	ID       string    // first 12 hex digits of the hash over all files
 	Files    []File    // sorted by path
 	Projects []Project // in the order they are started
+	Mounts   []Mount   // what containers mount of the files
 }
 
 // A File is one file of a release.

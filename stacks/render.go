@@ -48,7 +48,7 @@ func Render(in Input) (*Release, error) {
 	if err := leaks(r.files, in.Secrets); err != nil {
 		return nil, err
 	}
-	release := &Release{Files: r.files}
+	release := &Release{Files: r.files, Mounts: r.mounts}
 	var violations []Violation
 	for _, p := range projects {
 		project, err := load(p.name, p.compose)
@@ -117,6 +117,7 @@ func declared(c environment.Config) []stack {
 type rendering struct {
 	in      Input
 	files   []File
+	mounts  []Mount
 	missing map[string]bool // names of secrets that a template asked for in vain
 }
 
@@ -156,7 +157,28 @@ func (r *rendering) stack(s stack) (renderedProject, error) {
 	if err != nil {
 		return renderedProject{}, err
 	}
-	compose, env, err := r.compose("compose/"+s.name+".yml", data, images)
+	for _, name := range slices.Sorted(maps.Keys(s.files)) {
+		content, err := plainFile(s.files[name], data)
+		if err != nil {
+			return renderedProject{}, err
+		}
+		r.add(name, content)
+	}
+	switch s.name {
+	case "supabase":
+		err = r.functions()
+	case "trigger":
+		var line string
+		if password := r.secret("TRIGGER_REGISTRY_PASSWORD"); password != "" {
+			line, err = htpasswd("trigger", password)
+		}
+		r.addSecret("trigger/secrets/registry.htpasswd", []byte(line))
+	}
+	if err != nil {
+		return renderedProject{}, err
+	}
+	// Last, because it names the others by their content.
+	compose, env, err := r.compose(s.name, data, images)
 	if err != nil {
 		return renderedProject{}, err
 	}
@@ -169,24 +191,7 @@ func (r *rendering) stack(s stack) (renderedProject, error) {
 		}
 		r.addSecret(s.name+"/secrets/"+service+".env", content)
 	}
-	for _, name := range slices.Sorted(maps.Keys(s.files)) {
-		content, err := plainFile(s.files[name], data)
-		if err != nil {
-			return renderedProject{}, err
-		}
-		r.add(name, content)
-	}
-	switch s.name {
-	case "supabase":
-		err = r.functions()
-	case "trigger":
-		if password := r.secret("TRIGGER_REGISTRY_PASSWORD"); password != "" {
-			var line string
-			line, err = htpasswd("trigger", password)
-			r.addSecret("trigger/secrets/registry.htpasswd", []byte(line))
-		}
-	}
-	return renderedProject{name: s.name, file: file, compose: compose}, err
+	return renderedProject{name: s.name, file: file, compose: compose}, nil
 }
 
 // secret returns the value of a secret and notes when there is none.
@@ -201,7 +206,7 @@ func (r *rendering) secret(name string) string {
 // compose renders a Compose file. Beside the file it returns the secret
 // environment of each service, which the template declares where it declares
 // the service, so that nothing about a service is in two places.
-func (r *rendering) compose(name string, data view, images map[string]string) ([]byte, map[string]*envFile, error) {
+func (r *rendering) compose(stack string, data view, images map[string]string) ([]byte, map[string]*envFile, error) {
 	env := map[string]*envFile{}
 	funcs := template.FuncMap{
 		"join": strings.Join,
@@ -240,6 +245,8 @@ func (r *rendering) compose(name string, data view, images map[string]string) ([
 			}
 			return "\n    env_file: [secrets/" + service + ".env]", nil
 		},
+		// mount writes where a server has a file or folder of the stack.
+		"mount": func(name string) (string, error) { return r.mount(stack + "/" + name) },
 		// inline writes a file's text as the content of one of Compose's configs.
 		"inline": func(file string) (string, error) {
 			text, err := fs.ReadFile(templates.FS, "compose/"+file)
@@ -258,7 +265,7 @@ func (r *rendering) compose(name string, data view, images map[string]string) ([
 			return yamlString(hex.EncodeToString(sum.Sum(nil))[:12])
 		},
 	}
-	content, err := execute(name, funcs, data)
+	content, err := execute("compose/"+stack+".yml", funcs, data)
 	return content, env, err
 }
 

@@ -63,13 +63,14 @@ tar -x --no-same-owner -p -C "$root/releases/.$id.new" -f -
 ( cd "$root/releases/.$id.new" && sha256sum --check --quiet ` + manifest + ` >&2 )
 sync -f "$root/releases/.$id.new"
 if [ -d "$root/releases/$id" ]; then
-  # Same name, edited by hand: the containers' mounts follow the files, so the
-  # files are replaced in place.
-  cp -a "$root/releases/.$id.new/." "$root/releases/$id/"
+  # Same name, edited by hand: what containers mount are links to these files, so
+  # the files are replaced in place; "cp -a" would break the links.
+  cp -r --preserve=mode,ownership,timestamps "$root/releases/.$id.new/." "$root/releases/$id/"
   rm -rf "$root/releases/.$id.new"
 else
   mv "$root/releases/.$id.new" "$root/releases/$id"
-fi`
+fi
+` + keepContent(release.Mounts)
 	var stderr bytes.Buffer
 	if err := host.Run(ctx, script, bytes.NewReader(archive), io.Discard, &stderr); err != nil {
 		return fmt.Errorf("upload release %s: %w", release.ID, explain(err, stderr.String()))

@@ -15,7 +15,7 @@ func newLab(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lab",
 		Short: "Two disposable servers on this machine, to try everything on",
-		Long: `Lab starts two disposable Debian 13 servers as system containers on this machine:
+		Long: `Lab starts two disposable Debian or Ubuntu servers as system containers on this machine:
 systemd, sshd and addresses of their own, bare like rented ones. It writes an
 environment folder that deploys to them. It needs Linux, root and about 4 GB.`,
 		Example: `  holdfast lab up -C .lab/demo
@@ -56,6 +56,7 @@ func newLabUp(g *globals) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&options.Name, "name", lab.DefaultName, "name of the lab")
 	cmd.Flags().StringVar(&options.Subnet, "subnet", lab.DefaultSubnet, "IPv4 network of the lab")
+	cmd.Flags().StringVar((*string)(&options.System), "system", string(lab.Systems[0]), fmt.Sprintf("what its servers run, of %v", lab.Systems))
 	return cmd
 }
 

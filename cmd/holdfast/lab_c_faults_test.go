@@ -31,7 +31,7 @@ func towards(t *testing.T, address, hostKey string) string {
 // scratch is one further bare server, for what must not happen to the pair.
 func scratch(t *testing.T) (dir string, run func(script string) string) {
 	t.Helper()
-	s, err := stage.lab.Scratch(t.Context(), "scratch")
+	s, err := stage.lab.Scratch(t.Context(), "scratch", "")
 	if err != nil {
 		t.Fatal(err)
 	}

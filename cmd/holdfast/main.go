@@ -8,6 +8,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -35,6 +36,21 @@ var errChanges = errors.New("there are changes")
 // errGate ends a run whose report already says what failed the gate.
 var errGate = errors.New("the gate failed")
 
+// A commandStatus ends holdfast as a command that it ran for the user ended.
+// That command has said what there is to say.
+type commandStatus int
+
+func (s commandStatus) Error() string { return fmt.Sprintf("the command exited %d", int(s)) }
+
+// asStatus turns the failure of a command that was run for the user into its status.
+func asStatus(err error) error {
+	var exit *transport.ExitError
+	if errors.As(err, &exit) && exit.Code > 0 {
+		return commandStatus(exit.Code)
+	}
+	return err
+}
+
 func main() {
 	os.Exit(run(os.Args[1:]))
 }
@@ -52,7 +68,8 @@ func run(args []string) int {
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	code := exitCode(ctx, err)
-	if err != nil && !errors.Is(err, errChanges) && !errors.Is(err, errGate) {
+	var status commandStatus
+	if err != nil && !errors.Is(err, errChanges) && !errors.Is(err, errGate) && !errors.As(err, &status) {
 		u.Error(err)
 	}
 	return code
@@ -60,9 +77,12 @@ func run(args []string) int {
 
 func exitCode(ctx context.Context, err error) int {
 	var config environment.Errors
+	var status commandStatus
 	switch {
 	case err == nil:
 		return exitDone
+	case errors.As(err, &status):
+		return int(status)
 	case errors.Is(err, errChanges):
 		return exitChanges
 	case errors.Is(err, errGate):

@@ -1,5 +1,6 @@
 # The first program of a lab server; it hands over to systemd. Arguments: the
-# server's name, its address, and the lines of its resolv.conf.
+# server's name, its address, its IPv6 address or "", and the lines of its
+# resolv.conf.
 #
 # /proc/sys outside of net is the kernel of the machine that the lab runs on. A
 # hardening run would change that machine, some keys until its next reboot. So
@@ -9,11 +10,13 @@
 set -eu
 name=$1
 address=$2
-resolv=$3
+address6=$3
+resolv=$4
 
+# The engine starts a server again that has ended with any other status.
 refuse() {
     echo "lab server $name refuses to start: $1" >&2
-    exit 78
+    exit 0
 }
 
 # Docker mounts these three from the machine; a server owns plain files, which
@@ -28,6 +31,15 @@ chmod 644 /etc/resolv.conf /etc/hosts /etc/hostname
 
 # Docker puts NAT rules for its own name server here; a bare server has none.
 nft flush ruleset
+
+# The engine turns IPv6 off in networks that it does not number itself.
+if [ -n "$address6" ]; then
+    link=$(ip -o -4 address show to "$address" | { read -r _ link _ && echo "$link"; })
+    for scope in all default lo "$link"; do
+        echo 0 >"/proc/sys/net/ipv6/conf/$scope/disable_ipv6"
+    done
+    ip address replace "$address6/64" dev "$link" nodad
+fi
 
 # The machine's own keys stay in view, read-only, at $real until the proof is done.
 real=/run/real

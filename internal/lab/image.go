@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 )
@@ -18,16 +19,17 @@ import (
 //go:embed rootfs.sh
 var rootfs string
 
-// imageTag returns the name under which the engine keeps the server image.
-func imageTag() string {
+// imageTag returns the name under which the engine keeps the image of a system.
+func imageTag(system System) string {
 	hash := sha256.Sum256([]byte(rootfs))
-	return fmt.Sprintf("holdfast-lab/debian:13-%s-%x", runtime.GOARCH, hash[:6])
+	name, version, _ := strings.Cut(string(system), "-")
+	return fmt.Sprintf("holdfast-lab/%s:%s-%s-%x", name, version, runtime.GOARCH, hash[:6])
 }
 
-// serverImage returns the tag of the server image, which it makes first when
+// serverImage returns the tag of a system's image, which it makes first when
 // the engine does not have it.
-func serverImage(ctx context.Context, progress func(string)) (string, error) {
-	tag := imageTag()
+func serverImage(ctx context.Context, system System, progress func(string)) (string, error) {
+	tag := imageTag(system)
 	id, err := docker(ctx, nil, "images", "--quiet", tag)
 	if err != nil {
 		return "", err
@@ -35,14 +37,14 @@ func serverImage(ctx context.Context, progress func(string)) (string, error) {
 	if id != "" {
 		return tag, nil
 	}
-	progress("making the Debian 13 image (about a minute, once)")
-	if err := makeImage(ctx, tag); err != nil {
-		return "", fmt.Errorf("make the server image: %w", err)
+	progress(fmt.Sprintf("making the %s image (about a minute, once)", system))
+	if err := makeImage(ctx, system, tag); err != nil {
+		return "", fmt.Errorf("make the %s image: %w", system, err)
 	}
 	return tag, nil
 }
 
-func makeImage(ctx context.Context, tag string) error {
+func makeImage(ctx context.Context, system System, tag string) error {
 	if _, err := program("debootstrap"); err != nil {
 		return errors.New("there is no debootstrap: install it, on Debian with apt-get install debootstrap")
 	}
@@ -54,17 +56,19 @@ func makeImage(ctx context.Context, tag string) error {
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp(root, "rootfs-")
+	work, err := os.MkdirTemp(root, "rootfs-")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	if err := os.Chmod(dir, 0o755); err != nil { // it becomes the root folder of the image
+	defer os.RemoveAll(work)
+	dir := filepath.Join(work, "root")
+	if err := os.Mkdir(dir, 0o755); err != nil { // it becomes the root folder of the image
 		return err
 	}
 
-	mirror, _ := mirrors(ctx)
-	build := exec.CommandContext(ctx, "sh", "-s", dir, mirror)
+	mirrors := machineMirrors(ctx)
+	mirror := mirrors.of(system)
+	build := exec.CommandContext(ctx, "sh", "-s", dir, string(system), mirror, mirrors.debian)
 	build.Stdin = strings.NewReader(rootfs)
 	build.Env = append(os.Environ(), adminPath(), "LC_ALL=C")
 	isolate(build)
@@ -72,7 +76,8 @@ func makeImage(ctx context.Context, tag string) error {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return fmt.Errorf("debootstrap from %s: %w: %s", mirror, err, tail(out))
+		err = fmt.Errorf("debootstrap from %s: %w: %s", mirror, err, tail(out))
+		return errors.Join(err, Reach(ctx, system))
 	}
 
 	pack := exec.CommandContext(ctx, "tar", "-C", dir, "--numeric-owner", "-c", ".")

@@ -1,5 +1,6 @@
-// Package lab makes disposable servers on this machine: bare Debian 13 systems
-// with systemd, sshd and an address of their own, to deploy to without risk.
+// Package lab makes disposable servers on this machine: bare Debian or Ubuntu
+// systems with systemd, sshd and an address of their own, to deploy to without
+// risk.
 //
 // A server is a container that behaves like a rented machine. Docker, firewall
 // rules and hardening are not in it: a deploy puts them there, as on any other
@@ -9,12 +10,16 @@
 // machine, and a server in which that cannot be proved does not start. AppArmor,
 // auditd's rules, kernel modules and the clock are out of reach in a lab.
 //
+// A server that is rebooted from inside comes up again by itself, with its
+// address, its keys and its data. So does one that is powered off.
+//
 // A lab needs Linux, root, a Docker engine on this very machine (one is started
-// when none answers) and debootstrap with a Debian mirror in reach for the
-// first image, which is kept in the engine.
+// when none answers) and debootstrap with a mirror in reach for the first image
+// of a system, which is kept in the engine.
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,6 +48,9 @@ const (
 type Options struct {
 	Name     string       // lower case letters, digits and "-"; default [DefaultName]
 	Subnet   string       // IPv4 network of /24 or wider; default [DefaultSubnet]
+	Private  string       // a second such network, which leads nowhere else; default none
+	IPv6     bool         // addresses of both versions; the engine is not asked for it, this machine forwards nothing
+	System   System       // of servers that are made; default [Debian13]
 	Dir      string       // environment folder that belongs to the lab, kept in [Lab.Dir]
 	Servers  []string     // roles; default production and audit
 	Progress func(string) // told of each step that takes a while; may be nil
@@ -57,12 +65,18 @@ type Lab struct {
 	Dir     string            `json:"dir"`     // environment folder; empty when none was named
 	Subnet  string            `json:"subnet"`
 	Gateway string            `json:"gateway"` // this machine's address in the lab's network
+	Subnet6 string            `json:"subnet6,omitempty"`
+	Private string            `json:"private,omitempty"` // the second network
+	System  System            `json:"system"`            // of servers that are made
 }
 
 // A Server is one machine of a lab. SSH listens on port 22 of its address;
 // the first login is root with [Lab.Key].
 type Server struct {
 	Address            string `json:"address"`
+	Address6           string `json:"address6,omitempty"` // in a lab with IPv6
+	Private            string `json:"private,omitempty"`  // address in the lab's private network
+	System             System `json:"system"`
 	HostKeyFingerprint string `json:"host_key"`  // of its Ed25519 key: "SHA256:…"
 	Container          string `json:"container"` // name in the engine: "<lab>-<role>"
 }
@@ -77,7 +91,7 @@ var namePattern = regexp.MustCompile(`^[a-z][a-z0-9-]{0,39}$`)
 // are, stopped ones are started again, missing ones are made. The first Up on
 // a machine makes the image, about a minute; later new servers take seconds.
 func Up(ctx context.Context, opts Options) (*Lab, error) {
-	opts, network, err := opts.complete()
+	opts, err := opts.complete()
 	if err != nil {
 		return nil, err
 	}
@@ -93,25 +107,40 @@ func Up(ctx context.Context, opts Options) (*Lab, error) {
 	l, err := Open(opts.Name)
 	switch {
 	case errors.Is(err, ErrNotFound):
-		l = &Lab{Name: opts.Name, Subnet: network.String(), Gateway: host(network, 1).String(), Servers: map[string]Server{}}
+		l = &Lab{Name: opts.Name, Subnet: opts.Subnet, Gateway: host(opts.Subnet, 1), Private: opts.Private, Servers: map[string]Server{}}
+		if opts.IPv6 {
+			l.Subnet6 = subnet6(opts.Subnet)
+		}
 	case err != nil:
 		return nil, err
-	case l.Subnet != network.String():
-		return nil, fmt.Errorf("lab %s is up on %s, not on %s: take it down first", l.Name, l.Subnet, network)
+	case l.Subnet != opts.Subnet:
+		return nil, fmt.Errorf("lab %s is up on %s, not on %s: take it down first", l.Name, l.Subnet, opts.Subnet)
+	case l.Private != opts.Private || (l.Subnet6 != "") != opts.IPv6:
+		return nil, fmt.Errorf("lab %s is up with other networks: take it down first", l.Name)
 	}
+	for _, role := range opts.Servers {
+		if s := l.Servers[role]; s.System != "" && s.System != opts.System {
+			return nil, fmt.Errorf("server %s of lab %s runs %s, not %s: take the lab down first", role, l.Name, s.System, opts.System)
+		}
+	}
+	l.System = opts.System
 	if opts.Dir != "" {
 		l.Dir = opts.Dir
 	}
-	if err := l.ensure(ctx, opts.Servers, opts.Progress); err != nil {
+	if err := l.ensure(ctx, opts.Servers, l.System, opts.Progress); err != nil {
 		return nil, fmt.Errorf("bring up lab %s: %w", l.Name, err)
 	}
 	return l, nil
 }
 
 // Scratch adds one further fresh server under the given role to a lab that is
-// up, at the next free address from .100 on. One that is there already is
-// reused.
-func (l *Lab) Scratch(ctx context.Context, role string) (Server, error) {
+// up, at the next free address from .100 on; system "" is that of the lab. One
+// that is there already is reused.
+func (l *Lab) Scratch(ctx context.Context, role string, system System) (Server, error) {
+	system, err := cmp.Or(system, l.System).complete()
+	if err != nil {
+		return Server{}, err
+	}
 	unlock, err := lock(ctx)
 	if err != nil {
 		return Server{}, err
@@ -120,7 +149,7 @@ func (l *Lab) Scratch(ctx context.Context, role string) (Server, error) {
 	if now, err := Open(l.Name); err == nil {
 		l.Servers = now.Servers
 	}
-	if err := l.ensure(ctx, []string{role}, nil); err != nil {
+	if err := l.ensure(ctx, []string{role}, system, nil); err != nil {
 		return Server{}, fmt.Errorf("add server %s to lab %s: %w", role, l.Name, err)
 	}
 	return l.Servers[role], nil
@@ -203,8 +232,9 @@ func Status(ctx context.Context, name string) (map[string]string, error) {
 	return status, nil
 }
 
-// ensure makes the servers of roles run, side by side.
-func (l *Lab) ensure(ctx context.Context, roles []string, progress func(string)) error {
+// ensure makes the servers of roles run, side by side; those that are missing
+// are made with system.
+func (l *Lab) ensure(ctx context.Context, roles []string, system System, progress func(string)) error {
 	if progress == nil {
 		progress = func(string) {}
 	}
@@ -220,7 +250,11 @@ func (l *Lab) ensure(ctx context.Context, roles []string, progress func(string))
 		server, known := l.Servers[role]
 		state, exists := states[l.container(role)]
 		switch {
-		case known && state == "running":
+		case known && (state == "running" || state == "restarting"):
+			// It may be in the middle of a reboot.
+			if err := awaitBoot(ctx, server); err != nil {
+				return fmt.Errorf("wait for %s: %w", role, err)
+			}
 		case known && exists:
 			progress(fmt.Sprintf("starting %s again", role))
 			if err := start(ctx, server); err != nil {
@@ -234,7 +268,7 @@ func (l *Lab) ensure(ctx context.Context, roles []string, progress func(string))
 		}
 	}
 	if len(missing) > 0 {
-		if err := l.makeServers(ctx, missing, progress); err != nil {
+		if err := l.makeServers(ctx, missing, system, progress); err != nil {
 			return err
 		}
 	}
@@ -242,8 +276,8 @@ func (l *Lab) ensure(ctx context.Context, roles []string, progress func(string))
 }
 
 // makeServers makes servers for the roles, which have none.
-func (l *Lab) makeServers(ctx context.Context, roles []string, progress func(string)) error {
-	image, err := serverImage(ctx, progress)
+func (l *Lab) makeServers(ctx context.Context, roles []string, system System, progress func(string)) error {
+	image, err := serverImage(ctx, system, progress)
 	if err != nil {
 		return err
 	}
@@ -255,10 +289,15 @@ func (l *Lab) makeServers(ctx context.Context, roles []string, progress func(str
 	if err != nil {
 		return err
 	}
-	if err := settings.outside(ctx, l.Subnet); err != nil {
-		return err
+	for _, subnet := range []string{l.Subnet, l.Private} {
+		if subnet == "" {
+			continue
+		}
+		if err := settings.outside(ctx, subnet, system); err != nil {
+			return err
+		}
 	}
-	if err := l.network(ctx); err != nil {
+	if err := l.networks(ctx); err != nil {
 		return err
 	}
 	made := make([]Server, len(roles))
@@ -271,8 +310,8 @@ func (l *Lab) makeServers(ctx context.Context, roles []string, progress func(str
 		progress(fmt.Sprintf("starting %s at %s", role, addresses[i]))
 		group.Go(func() (err error) {
 			made[i], err = create(ctx, recipe{
-				lab: l.Name, role: role, container: l.container(role), address: addresses[i].String(),
-				image: image, authorized: authorized, machine: settings,
+				lab: l.Name, role: role, image: image, authorized: authorized, machine: settings,
+				server: l.server(role, system, addresses[i]),
 			})
 			if err != nil {
 				return fmt.Errorf("start %s: %w", role, err)
@@ -294,16 +333,26 @@ func (l *Lab) makeServers(ctx context.Context, roles []string, progress func(str
 
 func (l *Lab) container(role string) string { return l.Name + "-" + role }
 
+// server returns what the server for a role will be; its host key is still to
+// be made. Its place is the same in each network.
+func (l *Lab) server(role string, system System, address netip.Addr) Server {
+	s := Server{Address: address.String(), Container: l.container(role), System: system}
+	n := int(address.As4()[3])
+	if l.Subnet6 != "" {
+		s.Address6 = host(l.Subnet6, n)
+	}
+	if l.Private != "" {
+		s.Private = host(l.Private, n)
+	}
+	return s
+}
+
 // addresses picks an address for each role: production is .10, audit .20, any
 // other the first free one from .100 on.
 func (l *Lab) addresses(roles []string) ([]netip.Addr, error) {
-	network, err := netip.ParsePrefix(l.Subnet)
-	if err != nil {
-		return nil, err
-	}
-	var taken []netip.Addr
+	var taken []string
 	for _, s := range l.Servers {
-		taken = append(taken, netip.MustParseAddr(s.Address))
+		taken = append(taken, s.Address)
 	}
 	var picked []netip.Addr
 	for _, role := range roles {
@@ -314,23 +363,33 @@ func (l *Lab) addresses(roles []string) ([]netip.Addr, error) {
 		case Audit:
 			n, last = 20, 20
 		}
-		for n <= last && slices.Contains(taken, host(network, n)) {
+		for n <= last && slices.Contains(taken, host(l.Subnet, n)) {
 			n++
 		}
 		if n > last {
 			return nil, fmt.Errorf("no free address in %s for %s", l.Subnet, role)
 		}
-		taken = append(taken, host(network, n))
-		picked = append(picked, host(network, n))
+		taken = append(taken, host(l.Subnet, n))
+		picked = append(picked, netip.MustParseAddr(host(l.Subnet, n)))
 	}
 	return picked, nil
 }
 
-// host returns the nth address of network.
-func host(network netip.Prefix, n int) netip.Addr {
-	a := network.Masked().Addr().As4()
-	a[3] = byte(n)
-	return netip.AddrFrom4(a)
+// host returns the nth address of network, which has been checked.
+func host(network string, n int) string {
+	prefix := netip.MustParsePrefix(network)
+	bytes := prefix.Masked().Addr().AsSlice()
+	bytes[len(bytes)-1] = byte(n)
+	address, _ := netip.AddrFromSlice(bytes)
+	return address.String()
+}
+
+// subnet6 returns the IPv6 network that goes with an IPv4 one: a part of
+// 2001:db8::/32, which is kept free for documentation (RFC 3849).
+func subnet6(network string) string {
+	four := netip.MustParsePrefix(network).Addr().As4()
+	six := [16]byte{0x20, 0x01, 0x0d, 0xb8, four[0], four[1], four[2]}
+	return netip.PrefixFrom(netip.AddrFrom16(six), 64).String()
 }
 
 // labName fills in the default name and checks any other: names become paths.
@@ -345,21 +404,34 @@ func labName(name string) (string, error) {
 }
 
 // complete fills in the defaults and checks the rest.
-func (o Options) complete() (Options, netip.Prefix, error) {
-	name, err := labName(o.Name)
-	if err != nil {
-		return o, netip.Prefix{}, err
+func (o Options) complete() (Options, error) {
+	var err error
+	if o.Name, err = labName(o.Name); err != nil {
+		return o, err
 	}
-	o.Name = name
-	if o.Subnet == "" {
-		o.Subnet = DefaultSubnet
+	if o.System, err = o.System.complete(); err != nil {
+		return o, err
 	}
 	if len(o.Servers) == 0 {
 		o.Servers = []string{Production, Audit}
 	}
-	network, err := netip.ParsePrefix(o.Subnet)
-	if err != nil || !network.Addr().Is4() || network.Bits() > 24 {
-		return o, netip.Prefix{}, fmt.Errorf("%q cannot be a lab's subnet: give an IPv4 network of /24 or wider, such as %s", o.Subnet, DefaultSubnet)
+	if o.Subnet, err = ipv4(cmp.Or(o.Subnet, DefaultSubnet)); err != nil || o.Private == "" {
+		return o, err
 	}
-	return o, network.Masked(), nil
+	if o.Private, err = ipv4(o.Private); err != nil {
+		return o, err
+	}
+	if netip.MustParsePrefix(o.Private).Overlaps(netip.MustParsePrefix(o.Subnet)) {
+		return o, fmt.Errorf("the lab's private network %s overlaps its subnet %s", o.Private, o.Subnet)
+	}
+	return o, nil
+}
+
+// ipv4 returns a network in its canonical form.
+func ipv4(subnet string) (string, error) {
+	network, err := netip.ParsePrefix(subnet)
+	if err != nil || !network.Addr().Is4() || network.Bits() > 24 {
+		return "", fmt.Errorf("%q cannot be a lab's subnet: give an IPv4 network of /24 or wider, such as %s", subnet, DefaultSubnet)
+	}
+	return network.Masked().String(), nil
 }

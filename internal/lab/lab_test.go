@@ -2,7 +2,6 @@ package lab
 
 import (
 	"errors"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,6 +20,9 @@ func TestOptionsAreCheckedBeforeAnythingIsDone(t *testing.T) {
 		{Options{Subnet: "198.51.100.0"}, "cannot be a lab's subnet"},
 		{Options{Subnet: "198.51.100.0/25"}, "cannot be a lab's subnet"},
 		{Options{Subnet: "2001:db8::/64"}, "cannot be a lab's subnet"},
+		{Options{Private: "10.0.0.0/30"}, "cannot be a lab's subnet"},
+		{Options{Private: "198.51.0.0/16"}, "overlaps its subnet"},
+		{Options{System: "fedora-42"}, "there are debian-13, debian-12, ubuntu-24.04, ubuntu-22.04"},
 	} {
 		if _, err := Up(t.Context(), test.opts); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%+v: got %v, want %q in it", test.opts, err, test.want)
@@ -47,7 +49,7 @@ func TestAddressesAreFixedForThePairAndFreeForTheRest(t *testing.T) {
 		}
 	}
 	for i := range 151 {
-		l.Servers[string(rune('a'+i))] = Server{Address: host(netip.MustParsePrefix(l.Subnet), 100+i).String()}
+		l.Servers[string(rune('a'+i))] = Server{Address: host(l.Subnet, 100+i)}
 	}
 	if _, err := l.addresses([]string{"one-more"}); err == nil {
 		t.Error("a full network gave an address")

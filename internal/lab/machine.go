@@ -11,29 +11,30 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 )
 
 // Where packages come from when this machine's own configuration names no
-// Debian mirror.
+// mirror of the distribution.
 const (
 	debianMirror   = "http://deb.debian.org/debian"
 	securityMirror = "http://deb.debian.org/debian-security"
+	ubuntuMirror   = "http://archive.ubuntu.com/ubuntu"
+	ubuntuPorts    = "http://ports.ubuntu.com/ubuntu-ports" // for what is no PC
 )
 
 // machine is what a lab server takes over from the machine it runs on, so that
 // it reaches name servers and package mirrors where this machine does.
 type machine struct {
-	mirrors  []string // addresses of Debian's packages and of their security updates
-	resolv   string   // lines of resolv.conf
-	sources  string   // /etc/apt/sources.list.d/debian.sources
-	aptConf  string   // /etc/apt/apt.conf.d/90machine
+	mirrors  mirrors
+	resolv   string // lines of resolv.conf
+	aptConf  string // /etc/apt/apt.conf.d/90machine
 	dropCaps []string
 }
 
 func machineSettings(ctx context.Context, gateway string) (machine, error) {
-	main, security := mirrors(ctx)
 	dump, _ := exec.CommandContext(ctx, "apt-config", "dump", "Acquire").Output() // absent where packages are not Debian's
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
@@ -48,23 +49,26 @@ func machineSettings(ctx context.Context, gateway string) (machine, error) {
 		return machine{}, err
 	}
 	return machine{
-		mirrors:  []string{main, security},
+		mirrors:  machineMirrors(ctx),
 		resolv:   resolv,
-		sources:  sources(main, security),
 		aptConf:  aptConf(dump, os.Getenv("http_proxy"), gateway),
 		dropCaps: caps,
 	}, nil
 }
 
-// outside returns an error when a package mirror lies in the lab's own subnet,
-// as it can where a filter or a proxy answers in its place: neither the lab
+// outside returns an error when a package mirror of a system lies in the lab's
+// own subnet, as it can where a filter or a proxy answers in its place: neither the lab
 // nor this machine would reach it any more.
-func (m machine) outside(ctx context.Context, subnet string) error {
+func (m machine) outside(ctx context.Context, subnet string, system System) error {
 	network, err := netip.ParsePrefix(subnet)
 	if err != nil {
 		return err
 	}
-	for _, mirror := range m.mirrors {
+	used := []string{m.mirrors.debian, m.mirrors.security}
+	if system.ubuntu() {
+		used = []string{m.mirrors.ubuntu}
+	}
+	for _, mirror := range used {
 		u, err := url.Parse(mirror)
 		if err != nil {
 			return fmt.Errorf("read the package mirror %q: %w", mirror, err)
@@ -80,37 +84,59 @@ func (m machine) outside(ctx context.Context, subnet string) error {
 	return nil
 }
 
-// mirrors returns the addresses this machine gets Debian's packages and
-// security updates from.
-func mirrors(ctx context.Context) (main, security string) {
+// mirrors are addresses of packages.
+type mirrors struct {
+	debian   string
+	security string // Debian's security updates
+	ubuntu   string // with its security updates
+}
+
+// machineMirrors returns the mirrors that this machine uses itself, and the
+// usual ones for what it does not use.
+func machineMirrors(ctx context.Context) mirrors {
 	out, _ := exec.CommandContext(ctx, "apt-get", "indextargets", "--format", "$(LABEL) $(REPO_URI)", "Created-By: Packages").Output()
 	return parseMirrors(out)
 }
 
 // parseMirrors reads lines of "Label http://…", of which the first of each
 // label counts.
-func parseMirrors(out []byte) (main, security string) {
-	main, security = debianMirror, securityMirror
-	found := map[string]bool{}
+func parseMirrors(out []byte) mirrors {
+	m := mirrors{debianMirror, securityMirror, ubuntuMirror}
+	if runtime.GOARCH != "amd64" {
+		m.ubuntu = ubuntuPorts
+	}
+	places := map[string]*string{"Debian": &m.debian, "Debian-Security": &m.security, "Ubuntu": &m.ubuntu}
 	for line := range strings.Lines(string(out)) {
 		label, uri, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if found[label] || !strings.HasPrefix(uri, "http") {
+		place := places[label]
+		if place == nil || !strings.HasPrefix(uri, "http") {
 			continue // a mirror list or a disc is of no use elsewhere
 		}
-		found[label] = true
-		switch label {
-		case "Debian":
-			main = strings.TrimSuffix(uri, "/")
-		case "Debian-Security":
-			security = strings.TrimSuffix(uri, "/")
-		}
+		*place = strings.TrimSuffix(uri, "/")
+		delete(places, label)
 	}
-	return main, security
+	return m
 }
 
-func sources(main, security string) string {
-	const source = "Types: deb\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
-	return fmt.Sprintf(source+"\n"+source, main, "trixie trixie-updates", security, "trixie-security")
+// of returns the mirror with a system's packages.
+func (m mirrors) of(system System) string {
+	if system.ubuntu() {
+		return m.ubuntu
+	}
+	return m.debian
+}
+
+// sources returns the package sources of a system: the path and text of a file.
+func (m mirrors) sources(system System) (path, text string) {
+	const source = "Types: deb\nURIs: %s\nSuites: %s\nComponents: %s\nSigned-By: /usr/share/keyrings/%s-archive-keyring.gpg\n"
+	suite := suites[system]
+	if system.ubuntu() {
+		suites := fmt.Sprintf("%[1]s %[1]s-updates %[1]s-security", suite)
+		return "etc/apt/sources.list.d/ubuntu.sources", fmt.Sprintf(source, m.ubuntu, suites, "main universe", "ubuntu")
+	}
+	return "etc/apt/sources.list.d/debian.sources",
+		fmt.Sprintf(source, m.debian, suite+" "+suite+"-updates", "main", "debian") + "\n" +
+			fmt.Sprintf(source, m.security, suite+"-security", "main", "debian")
 }
 
 // aptReach matches the settings that decide whether and how a mirror can be

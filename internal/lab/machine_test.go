@@ -22,14 +22,15 @@ func TestNameServersKeepsWhatHoldsOnAnotherMachine(t *testing.T) {
 }
 
 func TestMirrorsAreThoseOfThisMachine(t *testing.T) {
-	for _, test := range []struct{ name, in, main, security string }{
-		{"no Debian machine", "Ubuntu http://archive.ubuntu.com/ubuntu/\n", debianMirror, securityMirror},
-		{"a mirror of its own", "Debian http://mirror.example/debian/\nDebian http://other.example/debian\nDebian-Security https://mirror.example/security/\n", "http://mirror.example/debian", "https://mirror.example/security"},
-		{"a disc", "Debian cdrom://[Debian 12]/\nDebian http://mirror.example/debian/\n", "http://mirror.example/debian", securityMirror},
-		{"no lists fetched yet", " http://mirror.example/debian/\n", debianMirror, securityMirror},
+	usual := parseMirrors(nil).ubuntu
+	for _, test := range []struct{ name, in, main, security, ubuntu string }{
+		{"no Debian machine", "Ubuntu http://mirror.example/ubuntu/\n", debianMirror, securityMirror, "http://mirror.example/ubuntu"},
+		{"a mirror of its own", "Debian http://mirror.example/debian/\nDebian http://other.example/debian\nDebian-Security https://mirror.example/security/\n", "http://mirror.example/debian", "https://mirror.example/security", usual},
+		{"a disc", "Debian cdrom://[Debian 12]/\nDebian http://mirror.example/debian/\n", "http://mirror.example/debian", securityMirror, usual},
+		{"no lists fetched yet", " http://mirror.example/debian/\n", debianMirror, securityMirror, usual},
 	} {
-		if main, security := parseMirrors([]byte(test.in)); main != test.main || security != test.security {
-			t.Errorf("%s: got %s and %s, want %s and %s", test.name, main, security, test.main, test.security)
+		if m := parseMirrors([]byte(test.in)); m.debian != test.main || m.security != test.security || m.ubuntu != test.ubuntu {
+			t.Errorf("%s: got %+v, want %s, %s and %s", test.name, m, test.main, test.security, test.ubuntu)
 		}
 	}
 }
@@ -84,8 +85,8 @@ func FuzzMachineSettings(f *testing.F) {
 				t.Errorf("resolv.conf line %q", line)
 			}
 		}
-		main, security := parseMirrors([]byte(targets))
-		for _, uri := range []string{main, security} {
+		m := parseMirrors([]byte(targets))
+		for _, uri := range []string{m.debian, m.security, m.ubuntu} {
 			if !strings.HasPrefix(uri, "http") || strings.ContainsAny(uri, "\n") {
 				t.Errorf("mirror %q", uri)
 			}
@@ -99,11 +100,14 @@ func FuzzMachineSettings(f *testing.F) {
 }
 
 func TestASubnetThatHidesTheMirrorIsRefused(t *testing.T) {
-	m := machine{mirrors: []string{"http://203.0.113.80/debian"}}
-	if err := m.outside(t.Context(), "203.0.113.0/24"); err == nil || !strings.Contains(err.Error(), "choose another subnet") {
+	m := machine{mirrors: mirrors{"http://203.0.113.80/debian", "http://203.0.113.80/security", "http://192.0.2.80/ubuntu"}}
+	if err := m.outside(t.Context(), "203.0.113.0/24", Ubuntu2404); err != nil {
+		t.Errorf("a mirror that the system does not use: %v", err)
+	}
+	if err := m.outside(t.Context(), "203.0.113.0/24", Debian13); err == nil || !strings.Contains(err.Error(), "choose another subnet") {
 		t.Errorf("got %v", err)
 	}
-	if err := m.outside(t.Context(), DefaultSubnet); err != nil {
+	if err := m.outside(t.Context(), DefaultSubnet, Debian13); err != nil {
 		t.Errorf("got %v", err)
 	}
 }

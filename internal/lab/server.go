@@ -9,10 +9,13 @@ import (
 	"crypto/rand"
 	_ "embed"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
+	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,10 +35,10 @@ const labLabel = "holdfast.lab"
 
 // recipe is everything that goes into one server.
 type recipe struct {
-	lab, role, container, address string
-	image                         string
-	authorized                    []byte // line of root's authorized_keys
-	machine                       machine
+	lab, role, image string
+	authorized       []byte // line of root's authorized_keys
+	machine          machine
+	server           Server // without its host key
 }
 
 // create makes a server anew, replacing one that is in its place, and waits
@@ -43,15 +46,16 @@ type recipe struct {
 func create(ctx context.Context, r recipe) (Server, error) {
 	// A leftover that does not exist is no error with --force, except to
 	// engines that are old: creating will then say what is wrong.
-	_, _ = docker(ctx, nil, "rm", "--force", "--volumes", r.container)
+	server := r.server
+	_, _ = docker(ctx, nil, "rm", "--force", "--volumes", server.Container)
 
 	files, fingerprint, err := firstFiles(r)
 	if err != nil {
 		return Server{}, err
 	}
 	args := []string{"create",
-		"--name", r.container, "--hostname", r.role, "--label", labLabel + "=" + r.lab,
-		"--network", r.lab, "--ip", r.address,
+		"--name", server.Container, "--hostname", r.role, "--label", labLabel + "=" + r.lab,
+		"--network", r.lab, "--ip", server.Address,
 		"--cap-add", "ALL",
 		"--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined",
 		"--security-opt", "systempaths=unconfined", "--cgroupns", "private",
@@ -59,18 +63,25 @@ func create(ctx context.Context, r recipe) (Server, error) {
 		// overlayfs cannot lie on overlayfs: the engine inside needs a real one.
 		"--volume", "/var/lib/docker",
 		"--env", "container=docker", "--stop-signal", "SIGRTMIN+3",
+		// A reboot ends the first program, and the engine starts it anew.
+		"--restart", "on-failure",
 	}
 	for _, c := range r.machine.dropCaps {
 		args = append(args, "--cap-drop", c)
 	}
-	args = append(args, r.image, "/bin/sh", "-c", boot, "boot", r.role, r.address, r.machine.resolv)
+	args = append(args, r.image, "/bin/sh", "-c", boot, "boot", r.role, server.Address, server.Address6, r.machine.resolv)
 	if _, err := docker(ctx, nil, args...); err != nil {
 		return Server{}, err
 	}
-	if _, err := docker(ctx, files, "cp", "-", r.container+":/"); err != nil {
+	if server.Private != "" {
+		if _, err := docker(ctx, nil, "network", "connect", "--ip", server.Private, privateNetwork(r.lab), server.Container); err != nil {
+			return Server{}, err
+		}
+	}
+	if _, err := docker(ctx, files, "cp", "-", server.Container+":/"); err != nil {
 		return Server{}, err
 	}
-	server := Server{Address: r.address, HostKeyFingerprint: fingerprint, Container: r.container}
+	server.HostKeyFingerprint = fingerprint
 	if err := start(ctx, server); err != nil {
 		return Server{}, err
 	}
@@ -80,25 +91,34 @@ func create(ctx context.Context, r recipe) (Server, error) {
 // start starts a server that is not running and waits until it accepts SSH
 // connections.
 func start(ctx context.Context, s Server) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, bootTimeout, fmt.Errorf("it did not boot within %s", bootTimeout))
-	defer cancel()
 	if _, err := docker(ctx, nil, "start", s.Container); err != nil {
 		return err
 	}
+	return awaitBoot(ctx, s)
+}
+
+// awaitBoot waits until a server that was started, or is about to be by the
+// engine after a reboot, has booted and accepts SSH connections.
+func awaitBoot(ctx context.Context, s Server) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, bootTimeout, fmt.Errorf("it did not boot within %s", bootTimeout))
+	defer cancel()
 	// Reading process 1's name is all that may be done before the kernel's
 	// settings are known to be hidden, which is when it becomes systemd.
 	const booted = `until [ "$(cat /proc/1/comm)" = systemd ] && systemctl is-system-running --wait | grep -qE '^(running|degraded)$'; do sleep 0.1; done`
-	if _, err := docker(ctx, nil, "exec", s.Container, "/bin/sh", "-c", booted); err != nil {
+	for {
+		_, err := docker(ctx, nil, "exec", s.Container, "/bin/sh", "-c", booted)
+		if err == nil {
+			return awaitSSH(ctx, net.JoinHostPort(s.Address, "22"))
+		}
+		state, _ := docker(ctx, nil, "inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", s.Container)
 		if ctx.Err() != nil {
 			return err
 		}
-		// What the first program had to say before it ended.
-		if said := logs(ctx, s.Container); said != "" {
-			return fmt.Errorf("%s", said)
+		if state == "exited 0" { // the first program has refused
+			return errors.New(logs(ctx, s.Container))
 		}
-		return err
+		time.Sleep(100 * time.Millisecond)
 	}
-	return awaitSSH(ctx, net.JoinHostPort(s.Address, "22"))
 }
 
 // logs returns the last lines that a container's first program wrote.
@@ -163,7 +183,8 @@ func firstFiles(r recipe) (archive *bytes.Buffer, fingerprint string, err error)
 	add("etc/ssh/ssh_host_ed25519_key.pub", 0o644, ssh.MarshalAuthorizedKey(public))
 	add("root/.ssh/", 0o700, nil)
 	add("root/.ssh/authorized_keys", 0o600, r.authorized)
-	add("etc/apt/sources.list.d/debian.sources", 0o644, []byte(r.machine.sources))
+	path, text := r.machine.mirrors.sources(r.server.System)
+	add(path, 0o644, []byte(text))
 	if r.machine.aptConf != "" {
 		add("etc/apt/apt.conf.d/90machine", 0o644, []byte(r.machine.aptConf))
 	}
@@ -193,16 +214,52 @@ func newKey(comment string) (private []byte, public ssh.PublicKey, err error) {
 	return pem.EncodeToMemory(block), public, nil
 }
 
-// network makes the lab's network unless it is there.
-func (l *Lab) network(ctx context.Context) error {
-	found, err := docker(ctx, nil, "network", "ls", "--quiet", "--filter", "label="+labLabel+"="+l.Name)
-	if err != nil || found != "" {
+// privateNetwork is the engine's name of a lab's second network.
+func privateNetwork(lab string) string { return lab + "-private" }
+
+// networks makes the lab's networks unless they are there.
+func (l *Lab) networks(ctx context.Context) error {
+	found, err := docker(ctx, nil, "network", "ls", "--filter", "label="+labLabel+"="+l.Name, "--format", "{{.Name}}")
+	if err != nil {
 		return err
 	}
-	if _, err := docker(ctx, nil, "network", "create", "--label", labLabel+"="+l.Name,
-		"--subnet", l.Subnet, "--gateway", l.Gateway,
-		"--opt", "com.docker.network.driver.mtu="+mtu(), l.Name); err != nil {
-		return fmt.Errorf("make the network %s: %w (another lab may be up on it)", l.Subnet, err)
+	names := strings.Fields(found)
+	create := func(name, subnet string, options ...string) error {
+		if slices.Contains(names, name) {
+			return nil
+		}
+		args := []string{"network", "create", "--label", labLabel + "=" + l.Name, "--subnet", subnet, "--gateway", host(subnet, 1),
+			"--opt", "com.docker.network.driver.mtu=" + mtu()}
+		if _, err := docker(ctx, nil, append(append(args, options...), name)...); err != nil {
+			return fmt.Errorf("make the network %s: %w (another lab may be up on it)", subnet, err)
+		}
+		return nil
+	}
+	if err := create(l.Name, l.Subnet); err != nil {
+		return err
+	}
+	if l.Subnet6 != "" {
+		if err := l.joinIPv6(ctx); err != nil {
+			return fmt.Errorf("give this machine an address in %s: %w", l.Subnet6, err)
+		}
+	}
+	if l.Private != "" {
+		return create(privateNetwork(l.Name), l.Private, "--internal")
+	}
+	return nil
+}
+
+// joinIPv6 gives this machine an address in the lab's IPv6 network. It is not
+// left to the engine, which would have this machine forward IPv6 for all.
+func (l *Lab) joinIPv6(ctx context.Context) error {
+	id, err := docker(ctx, nil, "network", "inspect", "--format", "{{.Id}}", l.Name)
+	if err != nil {
+		return err
+	}
+	ip := exec.CommandContext(ctx, "ip", "-6", "address", "replace", host(l.Subnet6, 1)+"/64", "dev", "br-"+id[:min(12, len(id))], "nodad")
+	ip.Env = append(os.Environ(), adminPath())
+	if out, err := ip.CombinedOutput(); err != nil {
+		return fmt.Errorf("ip address: %w: %s", err, tail(out))
 	}
 	return nil
 }

@@ -24,14 +24,15 @@ import (
 // networks kept free for documentation are where some build machines have
 // their mirrors.
 const (
-	testName   = "holdfast-test"
-	testSubnet = "198.18.113.0/24"
+	testName    = "holdfast-test"
+	testSubnet  = "198.18.113.0/24"
+	testPrivate = "198.18.213.0/24"
 )
 
 // TestLab goes through the life of one lab. The parts depend on their order.
 func TestLab(t *testing.T) {
 	ctx := t.Context()
-	opts := Options{Name: testName, Subnet: testSubnet, Dir: "/nowhere", Progress: func(s string) { t.Log(s) }}
+	opts := Options{Name: testName, Subnet: testSubnet, Private: testPrivate, IPv6: true, Dir: "/nowhere", Progress: func(s string) { t.Log(s) }}
 	if err := Engine(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -144,26 +145,96 @@ docker run --rm --network none --read-only --cap-drop ALL --pids-limit 8 test:1 
 		if err != nil || opened.Servers[Production] != l.Servers[Production] || opened.Dir != "/nowhere" {
 			t.Errorf("opened %+v, %v", opened, err)
 		}
-		if _, err := Up(ctx, Options{Name: testName, Subnet: "198.18.114.0/24"}); err == nil || !strings.Contains(err.Error(), "take it down first") {
-			t.Errorf("Up on another subnet: %v", err)
+		for _, other := range []Options{
+			{Name: testName, Subnet: "198.18.114.0/24", Private: testPrivate, IPv6: true},
+			{Name: testName, Subnet: testSubnet, IPv6: true},
+			{Name: testName, Subnet: testSubnet, Private: testPrivate},
+			{Name: testName, Subnet: testSubnet, Private: testPrivate, IPv6: true, System: Debian12},
+		} {
+			if _, err := Up(ctx, other); err == nil || !strings.Contains(err.Error(), "down first") {
+				t.Errorf("Up as %+v: %v", other, err)
+			}
 		}
 	})
 
 	step(t, "a rebooted server comes back with its files and its host key", func(t *testing.T) {
-		boot := run(t, l, Audit, "echo kept >/root/kept; cat /proc/sys/kernel/random/boot_id; systemd-run --quiet --on-active=1 --timer-property=AccuracySec=100ms systemctl reboot")
-		awaitState(t, Audit, "exited")
-		if _, err := Up(ctx, opts); err != nil {
-			t.Fatal(err)
-		}
-		got := run(t, l, Audit, "cat /root/kept; systemctl is-system-running; sysctl -n kernel.yama.ptrace_scope; cat /etc/resolv.conf /proc/sys/kernel/random/boot_id")
-		if !strings.HasPrefix(got, "kept\nrunning\n0\n") || !strings.Contains(got, "nameserver") || strings.Contains(got, boot) {
-			t.Errorf("after the boot %q: %q", boot, got)
+		run(t, l, Production, "docker images --quiet test:1 | grep .; echo kept >/root/kept; sysctl -q -w kernel.sysrq=5")
+		reboot(t, l, Production, "reboot")
+		got := run(t, l, Production, `cat /root/kept; docker images --format '{{.Repository}}' test:1; grep -c ^nameserver /etc/resolv.conf
+systemctl is-system-running; sysctl -n kernel.yama.ptrace_scope; sysctl -q -w kernel.sysrq=6; sysctl -n kernel.sysrq`)
+		if want := "kept\ntest\n1\nrunning\n0\n6\n"; got != want {
+			t.Errorf("after the reboot: %q, want %q", got, want)
 		}
 		compareSettings(t, before, kernelSettings(t))
 	})
 
+	step(t, "so does one that was powered off", func(t *testing.T) {
+		reboot(t, l, Audit, "poweroff")
+	})
+
+	step(t, "Up waits for a server that is in the middle of a reboot, and starts one that was stopped", func(t *testing.T) {
+		boot := run(t, l, Audit, "cat /proc/sys/kernel/random/boot_id; systemctl stop ssh")
+		if _, err := docker(ctx, nil, "exec", l.container(Audit), "systemctl", "reboot"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Up(ctx, opts); err != nil {
+			t.Fatal(err)
+		}
+		if now := run(t, l, Audit, "cat /proc/sys/kernel/random/boot_id"); now == boot {
+			t.Error("it has not been rebooted")
+		}
+		if _, err := docker(ctx, nil, "stop", l.container(Audit)); err != nil {
+			t.Fatal(err)
+		}
+		if status, err := Status(ctx, testName); err != nil || status[Audit] != "exited" {
+			t.Errorf("status %v, %v", status, err)
+		}
+		if _, err := Up(ctx, opts); err != nil {
+			t.Fatal(err)
+		}
+		run(t, l, Audit, "true")
+	})
+
+	step(t, "servers reach each other and this machine over IPv6, and each other over the private network", func(t *testing.T) {
+		s := l.Servers[Audit]
+		for _, address := range []string{s.Address6, s.Private} {
+			run(t, l, Production, fmt.Sprintf("timeout 5 bash -c 'read -r -t 5 hello </dev/tcp/%s/22 && [[ $hello == SSH-2.0-* ]]'", address))
+		}
+		if greeting, err := greet(ctx, net.JoinHostPort(s.Address6, "22")); err != nil || !strings.HasPrefix(greeting, "SSH-2.0-") {
+			t.Errorf("over IPv6: %q, %v", greeting, err)
+		}
+	})
+
+	for _, system := range Systems[1:] {
+		t.Run(string(system), func(t *testing.T) {
+			if err := Reach(ctx, system); err != nil {
+				t.Skip(err)
+			}
+			if _, err := serverImage(ctx, system, func(s string) { t.Log(s) }); err != nil {
+				t.Fatal(err)
+			}
+			compareSettings(t, before, kernelSettings(t)) // its packages' scripts have run
+			role := strings.ReplaceAll(string(system), ".", "")
+			if _, err := l.Scratch(ctx, role, system); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				got := run(t, l, role, `. /etc/os-release; echo $ID-$VERSION_ID; systemctl is-system-running; systemctl --failed --no-legend; sysctl -q -w kernel.sysrq=7; sysctl -n kernel.sysrq`)
+				if want := string(system) + "\nrunning\n7\n"; got != want {
+					t.Errorf("got %q, want %q", got, want)
+				}
+				compareSettings(t, before, kernelSettings(t))
+				reboot(t, l, role, "reboot")
+			}
+			run(t, l, role, "apt-get update -q -o APT::Update::Error-Mode=any")
+			if err := l.Discard(ctx, role); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+
 	step(t, "a scratch server joins the network and goes again", func(t *testing.T) {
-		s, err := l.Scratch(ctx, "scratch")
+		s, err := l.Scratch(ctx, "scratch", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -198,7 +269,7 @@ docker run --rm --network none --read-only --cap-drop ALL --pids-limit 8 test:1 
 		if boot == real {
 			t.Fatal("the line that hides the kernel's settings has changed: change this test with it")
 		}
-		_, err := l.Scratch(ctx, "sabotaged")
+		_, err := l.Scratch(ctx, "sabotaged", "")
 		if err == nil || !strings.Contains(err.Error(), "refuses to start") || !strings.Contains(err.Error(), "still the machine's kernel") {
 			t.Errorf("got %v", err)
 		}
@@ -253,13 +324,21 @@ func step(t *testing.T, promise string, f func(*testing.T)) {
 // and returns its standard output.
 func run(t *testing.T, l *Lab, role, script string) string {
 	t.Helper()
-	key, err := os.ReadFile(l.Key)
+	out, err := ask(l, role, script)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return out
+}
+
+func ask(l *Lab, role, script string) (string, error) {
+	key, err := os.ReadFile(l.Key)
+	if err != nil {
+		return "", err
+	}
 	signer, err := ssh.ParsePrivateKey(key)
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	server := l.Servers[role]
 	client, err := ssh.Dial("tcp", net.JoinHostPort(server.Address, "22"), &ssh.ClientConfig{
@@ -273,34 +352,38 @@ func run(t *testing.T, l *Lab, role, script string) string {
 		},
 	})
 	if err != nil {
-		t.Fatalf("%s: %v", role, err)
+		return "", fmt.Errorf("%s: %w", role, err)
 	}
 	defer client.Close()
 	session, err := client.NewSession()
 	if err != nil {
-		t.Fatal(err)
+		return "", fmt.Errorf("%s: %w", role, err)
 	}
 	var stdout, stderr bytes.Buffer
 	session.Stdout, session.Stderr = &stdout, &stderr
 	if err := session.Run("set -e\nexport DEBIAN_FRONTEND=noninteractive\n" + script); err != nil {
-		t.Fatalf("%s: %v\n%s%s", role, err, stdout.String(), stderr.String())
+		return "", fmt.Errorf("%s: %w\n%s%s", role, err, stdout.String(), stderr.String())
 	}
-	return stdout.String()
+	return stdout.String(), nil
 }
 
-func awaitState(t *testing.T, role, want string) {
+// reboot has a server end itself, by a word of systemctl's, and waits until it
+// has come up again.
+func reboot(t *testing.T, l *Lab, role, word string) {
 	t.Helper()
-	for range 100 {
-		status, err := Status(t.Context(), testName)
-		if err != nil {
-			t.Fatal(err)
+	const id = "cat /proc/sys/kernel/random/boot_id"
+	before := run(t, l, role, id+"; systemd-run --quiet systemctl "+word)
+	for began := time.Now(); ; time.Sleep(100 * time.Millisecond) {
+		// It may still answer while it shuts down.
+		if now, err := ask(l, role, id); err == nil && !strings.Contains(before, now) {
+			break
+		} else if time.Since(began) > bootTimeout {
+			t.Fatalf("%s is not up again after %s: %v", role, word, err)
 		}
-		if status[role] == want {
-			return
-		}
-		time.Sleep(100 * time.Millisecond)
 	}
-	t.Fatalf("%s is not %s", role, want)
+	if err := awaitBoot(t.Context(), l.Servers[role]); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Counters, and what every process may move.

@@ -99,7 +99,13 @@ func hardened(t *testing.T, role string) *server {
 // scratch makes one further bare server, of the audit role.
 func scratch(t *testing.T, name string) *server {
 	t.Helper()
-	where, err := pair.Scratch(t.Context(), name)
+	return fresh(t, name, "audit", "")
+}
+
+// fresh makes one further bare server of any system and role.
+func fresh(t *testing.T, name, role string, system lab.System) *server {
+	t.Helper()
+	where, err := pair.Scratch(t.Context(), name, system)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +114,7 @@ func scratch(t *testing.T, name string) *server {
 			t.Error(err)
 		}
 	})
-	s := newServer(t, "audit", where)
+	s := newServer(t, role, where)
 	s.scratch = true
 	s.login("root")
 	return s
@@ -205,7 +211,7 @@ func (s *server) plan() provision.Plan {
 	}
 	if record := os.Getenv("RECORD_FACTS"); record != "" { // how testdata was made
 		s.observed++
-		saveOutputs(s.t, filepath.Join(record, fmt.Sprintf("%s-%d", s.role, s.observed)), outputs)
+		saveOutputs(s.t, filepath.Join(record, fmt.Sprintf("%s-%s-%d", s.where.System, s.role, s.observed)), outputs)
 	}
 	facts, err := provision.ParseFacts(s.role, outputs)
 	if err != nil {

@@ -86,7 +86,24 @@ func (p *Pair) Deploy(ctx context.Context, confirm func(*Plan) error) (*Plan, er
 			err = fmt.Errorf("%s (%s): %w", p.Production.Role, p.Production.Address(), err)
 		}
 	}
+	if err == nil {
+		err = p.settle(ctx, plan)
+	}
 	return plan, errors.Join(err, p.journal(ctx, plan, err))
+}
+
+// settle waits until what a run has started in the background is done, and
+// observes the servers it changed once more: a new package may ask for a reboot.
+func (p *Pair) settle(ctx context.Context, plan *Plan) error {
+	if err := p.awaitUpgrades(ctx); err != nil {
+		return err
+	}
+	return p.each(ctx, func(ctx context.Context, s *Server) error {
+		if len(plan.of(s.Role).Changes) == 0 {
+			return nil
+		}
+		return s.observe(ctx, false)
+	})
 }
 
 // provision applies the changes of one server.

@@ -20,12 +20,12 @@ func (p *Pair) journal(ctx context.Context, plan *Plan, outcome error) error {
 	if outcome != nil {
 		result, _, _ = strings.Cut(outcome.Error(), "\n")
 	}
-	for i, s := range p.Servers() {
-		changes := plan.Servers[i].Changes
+	for _, s := range p.Servers() {
+		changes := plan.of(s.Role).Changes
 		if len(changes) == 0 {
 			continue
 		}
-		record := provision.Record{Who: holder() + ", holdfast " + version.String(), Release: p.Release.ID, Result: result}
+		record := provision.Record{Who: who(), Release: p.Release.ID, Result: result}
 		for _, c := range changes {
 			record.Changes = append(record.Changes, c.ID)
 		}
@@ -35,3 +35,6 @@ func (p *Pair) journal(ctx context.Context, plan *Plan, outcome error) error {
 	}
 	return nil
 }
+
+// who is how a journal names this run.
+func who() string { return holder() + ", holdfast " + version.String() }

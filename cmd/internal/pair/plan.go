@@ -47,6 +47,11 @@ func (p *Plan) Count() int {
 	return n
 }
 
+// of returns the part of one server.
+func (p *Plan) of(role string) ServerPlan {
+	return p.Servers[slices.IndexFunc(p.Servers, func(s ServerPlan) bool { return s.Role == role })]
+}
+
 // Summary says in a few words how much changes where.
 func (p *Plan) Summary() string {
 	var parts []string

@@ -2,6 +2,7 @@ package pair
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,7 @@ type Server struct {
 
 	mu     sync.Mutex
 	conn   *transport.Conn   // the one in use
+	port   int               // it was opened to
 	former []*transport.Conn // kept open: the lock's channel lives on the first
 	lock   *transport.Held
 }
@@ -47,35 +49,44 @@ func newServer(p *Pair, role string, spec environment.Server, operators []string
 func (s *Server) Address() string { return s.Spec.Address }
 
 // connect logs in as the deploy user, or, on first contact, as the user the
-// provider set up.
+// provider set up; on the port that is declared, or, before sshd has moved
+// there, on the one that the provider set up.
 func (s *Server) connect(ctx context.Context) error {
-	users := []string{s.pair.Env.Access.User}
-	if s.Spec.User != users[0] {
+	deployUser := s.pair.Env.Access.User
+	users, ports := []string{deployUser}, []int{s.Spec.Port}
+	if s.Spec.User != deployUser {
 		users = append(users, s.Spec.User)
 	}
+	if declared := s.pair.Env.Access.Port; declared != 0 && declared != s.Spec.Port {
+		ports = []int{declared, s.Spec.Port}
+	}
+	// All refusals are told: the provider's user is the one that should have
+	// worked on a new server, the deploy user on a known one.
 	var errs []error
-	for _, user := range users {
-		conn, err := s.dial(ctx, user)
-		if err == nil {
-			s.conn = conn
-			return nil
-		}
-		errs = append(errs, err)
-		if !errors.Is(err, transport.ErrAuth) {
-			return err
+	for _, port := range ports {
+		for _, user := range users {
+			conn, err := s.dial(ctx, user, port)
+			if err == nil {
+				s.conn, s.port = conn, port
+				return nil
+			}
+			errs = append(errs, err)
+			if errors.Is(err, transport.ErrUnreachable) && ctx.Err() == nil {
+				break // nobody is on this port
+			}
+			if !errors.Is(err, transport.ErrAuth) {
+				return err
+			}
 		}
 	}
-	// Both were refused; the provider's user is the one that should have worked
-	// on a new server, the deploy user on a known one. Say both.
 	return errors.Join(errs...)
 }
 
-func (s *Server) dial(ctx context.Context, user string) (*transport.Conn, error) {
+func (s *Server) dial(ctx context.Context, user string, port int) (*transport.Conn, error) {
 	known := []string{s.pair.Env.KnownHostsPath(), "/etc/ssh/ssh_known_hosts"}
 	if home, err := os.UserHomeDir(); err == nil {
 		known = append(known, filepath.Join(home, ".ssh", "known_hosts"))
 	}
-	port := s.Spec.Port
 	if port == 22 {
 		port = 0 // the default leaves ~/.ssh/config its say
 	}
@@ -97,7 +108,8 @@ func (s *Server) dial(ctx context.Context, user string) (*transport.Conn, error)
 // become root under the rules that are in force now. The new connection is
 // used from then on; the old one stays open, because the lock lives on it.
 func (s *Server) Reconnect(ctx context.Context) error {
-	conn, err := s.dial(ctx, s.pair.Env.Access.User)
+	port := cmp.Or(s.pair.Env.Access.Port, s.port)
+	conn, err := s.dial(ctx, s.pair.Env.Access.User, port)
 	if err != nil {
 		return err
 	}
@@ -113,7 +125,7 @@ func (s *Server) Reconnect(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.former = append(s.former, s.conn)
-	s.conn = conn
+	s.conn, s.port = conn, port
 	return nil
 }
 
@@ -172,6 +184,7 @@ func (s *Server) observe(ctx context.Context, locked bool) error {
 	return err
 }
 
+// close ends the server's connections and frees its lock.
 func (s *Server) close() {
 	if s.lock != nil {
 		s.lock.Release()
@@ -181,6 +194,7 @@ func (s *Server) close() {
 			c.Close()
 		}
 	}
+	s.lock, s.conn, s.former = nil, nil, nil
 }
 
 // acceptHostKey asks the operator about a server seen for the first time.

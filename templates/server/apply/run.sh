@@ -90,6 +90,25 @@ put() {
     try mv -fT "$temp" "$1"
 }
 
+# unchanged SHA256 PATH: somebody else's file is still what was observed.
+unchanged() {
+    [ "$(sha256sum <"$2" | cut -d ' ' -f 1)" = "$1" ] || {
+        echo "$2 was changed by somebody else in the meantime; run again"
+        return 1
+    }
+}
+
+# fstab FIELD KEY LINE: puts a line into /etc/fstab in place of those whose field
+# is KEY.
+fstab() {
+    touch /etc/fstab
+    # shellcheck disable=SC2016 # awk reads the program
+    try awk -v field="$1" -v key="$2" '$1 ~ /^#/ || $field != key' /etc/fstab >/etc/.fstab.holdfast
+    printf '%s\n' "$3" >>/etc/.fstab.holdfast
+    try chmod 0644 /etc/.fstab.holdfast
+    try mv -fT /etc/.fstab.holdfast /etc/fstab
+}
+
 # expect COMMAND: a file that was put must have had its effect.
 expect() {
     try sh -c "$1" || {

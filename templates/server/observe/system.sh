@@ -5,6 +5,14 @@ printf 'kernel=%s\n' "$(uname -r)"
 printf 'architecture=%s\n' "$(dpkg --print-architecture)"
 printf 'container=%s\n' "$(systemd-detect-virt --container 2>/dev/null)"
 IFS= read -r boot </proc/sys/kernel/random/boot_id && printf 'boot=%s\n' "$boot"
+# When process 1 was started, in ticks since the kernel was: it tells two boots
+# of a container apart, whose kernel stays (proc_pid_stat(5), field 22).
+sed 's/.*) //; s/^/x x /' /proc/1/stat | awk '{ print "init=" $22 }'
+date +time=%s
+# The newest kernel that is installed, of the running one's flavour.
+for image in /boot/vmlinuz-*-"$(uname -r | sed 's/.*-//')"; do
+    [ -e "$image" ] && printf '%s\n' "${image#/boot/vmlinuz-}"
+done | sort -V | sed -n '$s/^/newest-kernel=/p'
 [ -e /run/reboot-required ] && printf 'reboot=%s\n' "$(tr '\n' ' ' 2>/dev/null </run/reboot-required.pkgs)"
 
 # sshd's ports: its own, and those of the socket that starts it, on systems
