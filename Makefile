@@ -1,7 +1,7 @@
 # The two commands of the README are "make demo" and "make test". Both work on
 # a Debian 12 machine that has Go, make, git and root.
 
-.PHONY: build demo test check unit e2e bench vulnerabilities clean setup
+.PHONY: build demo test check unit e2e bench judge vulnerabilities clean setup
 
 # Without git's stamp a build is the same wherever the source lies.
 export GOFLAGS = -buildvcs=false
@@ -55,6 +55,11 @@ e2e: setup
 ## bench: times, round trips and memory against a lab
 bench: setup
 	$(in_lab) -run '^$$' -bench . $(call packages,'^func Benchmark')
+
+## judge: others judge a hardened server, beside a plain one, into docs/judges.md;
+## DEVSEC=FOLDER with ansible_collections/devsec/hardening measures that anew, too
+judge: setup
+	go run ./cmd/internal/judge -devsec '$(DEVSEC)'
 
 ## vulnerabilities: known ones in what is linked in; asks vuln.go.dev
 vulnerabilities:

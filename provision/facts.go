@@ -12,14 +12,16 @@ import (
 
 // Facts are what was observed of one server.
 type Facts struct {
-	Role         string    `json:"role"`
-	Hostname     string    `json:"hostname"`
-	OS           OS        `json:"os"`
-	Kernel       string    `json:"kernel"`
-	Architecture string    `json:"architecture"`        // dpkg's word, as in "amd64"
-	Container    string    `json:"container,omitempty"` // systemd-detect-virt(1)'s word; "" on a machine of its own
-	Started      string    `json:"started"`             // differs after each boot, also of a container
-	Clock        time.Time `json:"clock"`               // the server's, when it was observed
+	Role         string `json:"role"`
+	Hostname     string `json:"hostname"`
+	OS           OS     `json:"os"`
+	Kernel       string `json:"kernel"`
+	Architecture string `json:"architecture"`        // dpkg's word, as in "amd64"
+	Container    string `json:"container,omitempty"` // systemd-detect-virt(1)'s word; "" on a machine of its own
+	Started      string `json:"started"`             // differs after each boot, also of a container
+	// ClockOff is how far the server's clock is behind this machine's, as of when
+	// the facts were parsed.
+	ClockOff time.Duration `json:"clock_off"`
 	// NewestKernel is the newest one installed of the running one's flavour; ""
 	// where the kernel is none of the server's own packages.
 	NewestKernel   string   `json:"newest_kernel,omitempty"`
@@ -32,12 +34,17 @@ type Facts struct {
 	Files        map[string]FileFacts  `json:"files"`    // those that exist
 	Sysctls      map[string]string     `json:"sysctls"`  // live values of keys that this kernel has
 	Users        map[string]UserFacts  `json:"users"`    // those that exist
+	Groups       map[string][]string   `json:"groups"`   // those that exist, with their members
 	Paths        map[string]PathFacts  `json:"paths"`    // those that exist and are no links
 	Mounts       map[string]MountFacts `json:"mounts"`   // mount point → what is mounted there
 	SwapMiB      int64                 `json:"swap_mib"` // in use and not
 	SSHPorts     []int                 `json:"ssh_ports"`
 	Firewall     FirewallFacts         `json:"firewall"`
 	FreeMiB      map[string]int64      `json:"free_mib"` // mount point → free space
+
+	// JournalFault says which of the journal's last records breaks its chain; "":
+	// none does.
+	JournalFault string `json:"journal_fault,omitempty"`
 
 	Guard   GuardFacts `json:"guard"`
 	Pending []string   `json:"pending,omitempty"` // actions that a run has left undone
@@ -80,7 +87,8 @@ type UserFacts struct {
 	Shell    string   `json:"shell"`
 	Password string   `json:"password"` // "set", "locked" or "empty"
 	Groups   []string `json:"groups"`
-	Keys     *Keys    `json:"keys,omitempty"` // nil: no authorized_keys
+	Expires  bool     `json:"expires,omitempty"` // the account or its password, now or on some day
+	Keys     *Keys    `json:"keys,omitempty"`    // nil: no authorized_keys
 }
 
 // Keys are an account's authorized_keys.
@@ -160,7 +168,7 @@ func (e *DiskFullError) Hint() string {
 func ParseFacts(role string, outputs probe.Outputs) (Facts, error) {
 	f := Facts{
 		Role: role, Packages: map[string]string{}, Units: map[string]UnitFacts{}, Files: map[string]FileFacts{},
-		Sysctls: map[string]string{}, Users: map[string]UserFacts{}, Paths: map[string]PathFacts{}, Mounts: map[string]MountFacts{}, FreeMiB: map[string]int64{},
+		Sysctls: map[string]string{}, Users: map[string]UserFacts{}, Groups: map[string][]string{}, Paths: map[string]PathFacts{}, Mounts: map[string]MountFacts{}, FreeMiB: map[string]int64{},
 	}
 	// The system comes first: on a foreign one the other probes may well fail.
 	for _, p := range parsers {
@@ -245,7 +253,7 @@ func (f *Facts) parseSystem(text string) error {
 			if err != nil {
 				return fmt.Errorf("the clock shows %q", value)
 			}
-			f.Clock = time.Unix(seconds, 0).UTC()
+			f.ClockOff = time.Since(time.Unix(seconds, 0)).Round(time.Second)
 		case "reboot":
 			f.RebootRequired, f.RebootPackages = true, sorted(strings.Fields(value))
 		case "ssh-port":

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"holdfast/internal/shell"
 )
@@ -50,9 +52,13 @@ func (e *JournalError) Error() string {
 // VerifyJournal checks the chain of a journal. It finds what was changed, added,
 // or taken out before the last record; that records at the end are missing only
 // shows beside a copy. The error is a *[JournalError].
-func VerifyJournal(journal []byte) error {
+func VerifyJournal(journal []byte) error { return verifyJournal(journal, 0) }
+
+// verifyJournal checks the end of a journal, before which there are skipped
+// records; the first that is there is then taken as it is.
+func verifyJournal(journal []byte, skipped int) error {
 	previous := []byte{}
-	n := 0
+	n := skipped
 	for line := range bytes.Lines(journal) {
 		n++
 		var record struct {
@@ -63,10 +69,31 @@ func VerifyJournal(journal []byte) error {
 			return &JournalError{Record: n, Reason: "is not one: it was cut off or written by something else"}
 		}
 		sum := sha256.Sum256(previous)
-		if record.Prev != hex.EncodeToString(sum[:]) {
+		if first := n == skipped+1 && skipped > 0; !first && record.Prev != hex.EncodeToString(sum[:]) {
 			return &JournalError{Record: n, Reason: fmt.Sprintf("does not follow the one before it: record %d was changed, or one between them taken out or put in", max(1, n-1))}
 		}
 		previous = line
+	}
+	return nil
+}
+
+// journalTail is how many records of the journal a plan looks at: about twenty
+// deploys. The rest is checked where the whole of it is read.
+const journalTail = 256
+
+// parseJournal reads the number of records and then the last of them.
+func (f *Facts) parseJournal(text string) error {
+	first, records, _ := strings.Cut(text, "\n")
+	if first == "" {
+		return nil // no run has been here
+	}
+	total, err := strconv.Atoi(strings.TrimSpace(first))
+	if err != nil {
+		return fmt.Errorf("unreadable answer %q", first)
+	}
+	shown := strings.Count(records, "\n")
+	if err := verifyJournal([]byte(records), max(0, total-shown)); err != nil {
+		f.JournalFault = err.Error()
 	}
 	return nil
 }

@@ -3,11 +3,14 @@ package provision
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"holdfast/internal/probe"
 )
 
 // shells are those that scripts must run under: Debian's sh and bash.
@@ -90,4 +93,36 @@ func TestAChangedJournalIsFoundAndTheRecordNamed(t *testing.T) {
 func FuzzVerifyJournalNeverPanics(f *testing.F) {
 	f.Add([]byte(`{"prev":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","at":"x"}` + "\n"))
 	f.Fuzz(func(t *testing.T, data []byte) { _ = VerifyJournal(data) })
+}
+
+func TestAPlanTellsOfABrokenJournal(t *testing.T) {
+	many := make([]Record, 40)
+	journal := string(writeJournal(t, "dash", many...))
+	note := func(total int, records string) string {
+		o := outputs(system)
+		o[probeJournal] = probe.Output{Stdout: fmt.Sprintf("%d\n%s", total, records)}
+		f, err := ParseFacts("audit", o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Join(Diff(nil, f).Notes, " ")
+	}
+	if got := note(40, journal); got != "" {
+		t.Errorf("a whole journal: %q", got)
+	}
+	lines := strings.SplitAfter(journal, "\n")
+	end := strings.Join(lines[10:], "")
+	if got := note(40, end); got != "" {
+		t.Errorf("the end of a journal: %q", got)
+	}
+	if got := note(40, strings.Join(lines[10:20], "")+strings.Join(lines[21:], "")); !strings.Contains(got, "record 22 of the journal does not follow") {
+		t.Errorf("one taken out: %q", got)
+	}
+	changed := strings.Replace(end, `"changes":null`, `"changes":["x"]`, 1)
+	if got := note(40, changed); changed == end || !strings.Contains(got, "record 12 of the journal does not follow") {
+		t.Errorf("one that was changed: %q", got)
+	}
+	if got := note(0, ""); got != "" {
+		t.Errorf("no journal: %q", got)
+	}
 }

@@ -2,6 +2,7 @@ package provision
 
 import (
 	"io/fs"
+	"strconv"
 	"strings"
 
 	"holdfast/internal/probe"
@@ -20,7 +21,9 @@ const (
 	probeUsers    = "provision/users"
 	probePaths    = "provision/paths"
 	probeMounts   = "provision/mounts"
+	probeGroups   = "provision/groups"
 	probeRuleset  = "provision/ruleset"
+	probeJournal  = "provision/journal"
 )
 
 // parsers read the probes' answers, in this order.
@@ -37,7 +40,9 @@ var parsers = []struct {
 	{probeUsers, true, (*Facts).parseUsers},
 	{probePaths, true, (*Facts).parsePaths},
 	{probeMounts, true, (*Facts).parseMounts},
+	{probeGroups, true, (*Facts).parseGroups},
 	{probeRuleset, true, (*Facts).parseRuleset},
+	{probeJournal, true, (*Facts).parseJournal},
 }
 
 // Probes returns what must be observed to compare resources with a server. The
@@ -48,6 +53,8 @@ func Probes(resources []Resource) []probe.Probe {
 		r.observe(&w)
 	}
 	probes := []probe.Probe{{Name: probeSystem, Script: serverScript("observe/system.sh")}}
+	probes = append(probes, probe.Probe{Name: probeJournal,
+		Script: assign("records", []string{strconv.Itoa(journalTail)}) + serverScript("observe/journal.sh")})
 	add := func(name, file, variable string, values []string) {
 		if len(values) > 0 {
 			probes = append(probes, probe.Probe{Name: name, Script: assign(variable, values) + serverScript(file)})
@@ -60,6 +67,7 @@ func Probes(resources []Resource) []probe.Probe {
 	add(probeUsers, "observe/users.sh", "users", sorted(w.users))
 	add(probePaths, "observe/paths.sh", "paths", sorted(w.paths))
 	add(probeMounts, "observe/mounts.sh", "points", sorted(w.mounts))
+	add(probeGroups, "observe/groups.sh", "groups", sorted(w.groups))
 	if w.ruleset != nil {
 		script := assign("table", []string{w.ruleset.Table}) + assign("ruleset", []string{w.ruleset.Path}) + serverScript("observe/ruleset.sh")
 		probes = append(probes, probe.Probe{Name: probeRuleset, Script: script})

@@ -27,7 +27,8 @@ import (
 
 // A Resource is one declared piece of a server's state. It is plain data; the
 // types of this package are [File], [Directives], [Permissions], [Packages],
-// [Removed], [Unit], [Sysctls], [Mount], [Swap], [User] and [Ruleset].
+// [Removed], [Unit], [Sysctls], [Mount], [Swap], [User], [Group] and
+// [Ruleset].
 type Resource interface {
 	// ID names the resource on its server, as in "file:/etc/issue".
 	ID() string
@@ -45,13 +46,18 @@ type About struct {
 	// Guarded puts the change into the group that is taken back unless a new
 	// login confirms it.
 	Guarded bool
+	// Systems are those the resource makes sense on, by [OS.Key]; nil: all. Of
+	// files, packages and units.
+	Systems []string
 	// OwnKernel: the resource makes no sense in a container, whose kernel is that
 	// of another machine; nothing is changed there.
 	OwnKernel bool
 }
 
 // appliesTo reports whether the resource makes sense on the server.
-func (a About) appliesTo(facts Facts) bool { return !a.OwnKernel || facts.Container == "" }
+func (a About) appliesTo(facts Facts) bool {
+	return (!a.OwnKernel || facts.Container == "") && (a.Systems == nil || slices.Contains(a.Systems, facts.OS.Key()))
+}
 
 // A Change is what must be done for one resource.
 type Change struct {
@@ -150,12 +156,14 @@ func notes(facts Facts) []string {
 		notes = append(notes, fmt.Sprintf("at %s the server put %s back, because the change failed or no new login confirmed it",
 			r.At, strings.Join(r.Files, ", ")))
 	}
+	if facts.JournalFault != "" {
+		notes = append(notes, facts.JournalFault+"; somebody else than Holdfast wrote to "+JournalPath)
+	}
 	if reason := facts.RebootReason(); reason != "" {
 		notes = append(notes, "a reboot is due: "+reason)
 	}
-	if off := time.Since(facts.Clock).Round(time.Second); !facts.Clock.IsZero() && off.Abs() > clockTolerance {
-		notes = append(notes, fmt.Sprintf("the server's clock shows %s, %s off this machine's: tokens and certificates may count as expired or not yet valid, and package lists as invalid",
-			facts.Clock.Format(time.RFC3339), off.Abs()))
+	if off := facts.ClockOff; off.Abs() > clockTolerance {
+		notes = append(notes, fmt.Sprintf("the server's clock is %s off this machine's: tokens and certificates may count as expired or not yet valid, and package lists as invalid", off.Abs()))
 	}
 	return notes
 }
@@ -167,8 +175,8 @@ func (a About) change(id string) Change {
 
 // wanted collects what the resources need to know of a server.
 type wanted struct {
-	packages, units, files, sysctls, users, paths, mounts []string
-	ruleset                                               *Ruleset
+	packages, units, files, sysctls, users, groups, paths, mounts []string
+	ruleset                                                       *Ruleset
 }
 
 func sorted(names []string) []string {

@@ -96,7 +96,7 @@ func actionScript(a string) string {
 	verb, unit, _ := strings.Cut(a, " ")
 	switch verb {
 	case "pam-auth-update":
-		return "try pam-auth-update --package\n"
+		return "keep_pam\ntry pam-auth-update --package\n"
 	case "start-later":
 		return "try systemctl start --no-block " + shell.Quote(unit) + "\n"
 	case "daemon-reload":

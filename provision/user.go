@@ -21,6 +21,10 @@ type User struct {
 	Groups []string
 	// Keys are the lines of authorized_keys, exactly. nil: whatever they are.
 	Keys []string
+	// NoExpiry: neither the account nor its password expires, whatever
+	// login.defs(5) says of new ones. PAM asks for a new password also of who
+	// entered by key, and so lets nobody in any more (pam_unix(8), account).
+	NoExpiry bool
 	// NoPassword: no password opens the account.
 	NoPassword bool
 }
@@ -47,6 +51,12 @@ func (u User) Change(facts Facts) (Change, bool) {
 		// password matches it.
 		c.how.script += fmt.Sprintf("try useradd --create-home --user-group --shell %s --password '*' %s\n", shell.Quote(orElse(u.Shell, "/bin/bash")), name)
 		now = UserFacts{Home: "/home/" + u.Name, Password: "locked", Groups: []string{u.Name}}
+	}
+	if u.NoExpiry && (!exists || now.Expires) {
+		if exists {
+			what = append(what, "keep "+u.Name+" from expiring")
+		}
+		c.how.script += "try chage --mindays 0 --maxdays -1 --inactive -1 --expiredate -1 --lastday -1 " + name + "\n"
 	}
 	if u.NoPassword && now.Password != "locked" {
 		what = append(what, "lock the password of "+u.Name)
@@ -92,6 +102,13 @@ func (f *Facts) parseUsers(text string) error {
 				return fmt.Errorf("user %s has the home %q", fields[1], fields[3])
 			}
 			f.Users[fields[1]] = UserFacts{ID: id, Home: fields[3], Shell: fields[4], Password: fields[5], Groups: strings.Fields(fields[6])}
+		case fields[0] == "expires" && len(fields) == 2:
+			user, ok := f.Users[fields[1]]
+			if !ok {
+				return fmt.Errorf("expiry of %q, who is no user", fields[1])
+			}
+			user.Expires = true
+			f.Users[fields[1]] = user
 		case fields[0] == "keys" && len(fields) == 6:
 			user, ok := f.Users[fields[1]]
 			if !ok {

@@ -34,6 +34,8 @@ type Config struct {
 	Gate string `yaml:"gate,omitempty" check:"oneof=critical|high|medium|low" default:"high"`
 	// Notify is where failures are told.
 	Notify *Notify `yaml:"notify,omitempty"`
+	// Hardening tunes what makes the servers hard, or turns parts of it off.
+	Hardening Hardening `yaml:"hardening,omitempty"`
 }
 
 // Servers holds the pair: one server a role.

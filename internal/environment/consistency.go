@@ -76,6 +76,7 @@ func (e *Environment) inconsistencies(d *decoder) {
 		}
 		wrong("mail."+missing, "", "it is missing: mail.%s is set, and one is of no use without the other", given)
 	}
+	e.inconsistentHardening(wrong)
 }
 
 func (e *Environment) supabaseSet() string {

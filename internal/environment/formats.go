@@ -9,6 +9,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -38,6 +39,78 @@ const (
 )
 
 var formats = map[string]format{
+	"concern": {
+		want:    "a concern that can be turned off",
+		pattern: "^(" + strings.Join(concerns, "|") + ")$",
+		hint:    hintConcern,
+	},
+	"endpoint": {
+		want:    `a loopback address and a port, such as "127.0.0.1:9090"`,
+		pattern: `^(127(\.[0-9]{1,3}){3}|\[::1\]|localhost):[0-9]{1,5}$`,
+		valid:   func(s string) bool { return validPort(s[strings.LastIndexByte(s, ':')+1:]) },
+	},
+	"sysctl": {
+		want:    `a kernel setting, such as "vm.swappiness"`,
+		pattern: `^[a-z0-9_-]+(\.[A-Za-z0-9_-]+)+$`,
+		hint: func(s string) string {
+			if strings.Contains(s, "/") {
+				return `did you mean "` + strings.ReplaceAll(s, "/", ".") + `"?`
+			}
+			return ""
+		},
+	},
+	"module": {
+		want:    `a kernel module, such as "udf"`,
+		pattern: `^[a-z0-9][a-z0-9_-]*$`,
+		hint:    lowerCase,
+	},
+	"opening": {
+		want:    `a port to open, such as "tcp/9100 from 198.51.100.0/24", "udp/51820" or "tcp/8000-8010"`,
+		pattern: `^(tcp|udp)/[0-9]{1,5}(-[0-9]{1,5})?( from [0-9a-fA-F:.]+/[0-9]{1,3})?$`,
+		valid:   func(s string) bool { return validPorts(s, " from ") },
+	},
+	"egress": {
+		want:    `what may be connected to, such as "tcp/443" or "tcp/80 to 198.51.100.0/24"`,
+		pattern: `^(tcp|udp)/[0-9]{1,5}(-[0-9]{1,5})?( to [0-9a-fA-F:.]+/[0-9]{1,3})?$`,
+		valid:   func(s string) bool { return validPorts(s, " to ") },
+	},
+	"reboot": {
+		want:    `"never", or a time of day in 24 hours, such as "03:30"`,
+		pattern: `^(never|([01][0-9]|2[0-3]):[0-5][0-9])$`,
+		hint: func(s string) string {
+			if len(s) == 4 && s[1] == ':' {
+				return `did you mean "0` + s + `"?`
+			}
+			return ""
+		},
+	},
+	"mirror": {
+		want:    `the https address of a registry, such as "https://mirror.example.com"`,
+		pattern: `^https?://[a-zA-Z0-9.:-]+/?$`,
+	},
+	"pool": {
+		want:    `a private IPv4 network of /24 or larger, such as "10.200.0.0/16"`,
+		pattern: `^[0-9.]+/[0-9]{1,2}$`,
+		valid: func(s string) bool {
+			p, err := netip.ParsePrefix(s)
+			return err == nil && p.Addr().Is4() && p == p.Masked() && p.Bits() <= 24 && p.Addr().IsPrivate()
+		},
+	},
+	"package": {
+		want:    "the name of a Debian package",
+		pattern: `^[a-z0-9][a-z0-9+.-]+$`, // Debian policy, 5.6.7
+		hint:    lowerCase,
+	},
+	"unit": {
+		want:    `a systemd unit with its suffix, such as "exim4.service"`,
+		pattern: `^[A-Za-z0-9][A-Za-z0-9@._-]*\.(service|socket|timer|path|mount)$`,
+		hint: func(s string) string {
+			if !strings.Contains(s, ".") && plainText(s) {
+				return `did you mean "` + s + `.service"?`
+			}
+			return ""
+		},
+	},
 	"name": {
 		want:    `a name of lower-case letters, digits and "-" that starts with a letter, at most 32 characters`,
 		pattern: `^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$`,
@@ -215,6 +288,28 @@ var (
 )
 
 func validHost(s string) bool { return len(s) <= 253 && hostName.MatchString(s) && !dottedNumbers(s) }
+
+// validPorts reads "tcp/80-90", with a network after the word when one follows.
+func validPorts(s, word string) bool {
+	opening, network, limited := strings.Cut(s, word)
+	_, ports, _ := strings.Cut(opening, "/")
+	first, last, isRange := strings.Cut(ports, "-")
+	if !validPort(first) || isRange && !validPort(last) {
+		return false
+	}
+	if from, _ := strconv.Atoi(first); isRange {
+		if to, _ := strconv.Atoi(last); to <= from {
+			return false
+		}
+	}
+	p, err := netip.ParsePrefix(network)
+	return !limited || err == nil && p == p.Masked()
+}
+
+func validPort(s string) bool {
+	n, err := strconv.Atoi(s)
+	return err == nil && n >= 1 && n <= 65535
+}
 
 func validIP(s string) bool { _, err := netip.ParseAddr(s); return err == nil }
 

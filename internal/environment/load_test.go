@@ -114,6 +114,59 @@ delivery: pull
 			`12:7: gate: "hihg" is not one of critical, high, medium, low (did you mean "high"?)`,
 			`13:11: delivery: "pull" is not one of registry, ship`,
 		}},
+	{name: "hardening, tuned", old: "stacks: {}", new: `stacks: {}
+hardening:
+  off: {swap: "the provider's image has zram"}
+  ssh: {max-auth-tries: 2, permit-open: ["127.0.0.1:9090", "[::1]:9091"]}
+  kernel: {sysctls: {vm.swappiness: 1, net.ipv4.conf.eth0.rp_filter: 2}, modules: [udf]}
+  mounts: {exec: [/var/tmp]}
+  firewall: {production: [tcp/9100 from 198.51.100.0/24, udp/51820, tcp/8000-8010], egress: [tcp/80, tcp/443 to 2001:db8::/32]}
+  updates: {install: all, reboot: "03:30"}
+  docker: {mirrors: ["https://mirror.example.com"], address-pools: [10.200.0.0/16]}
+  packages: {keep: [telnet], remove: [nano]}
+  services: {keep: [exim4.service], stop: [getty@tty1.service]}`},
+	{name: "hardening with mistakes", old: "stacks: {}", new: `stacks: {}
+hardening:
+  off: {swop: no room, firewall: provider's, time: }
+  pasword: {}
+  ssh: {max-auth-tries: 0, permit-open: ["198.51.100.7:22"]}
+  kernel: {sysctls: {net/ipv4/ip_forward: 0}, modules: [UDF]}
+  mounts: {exec: [/home]}
+  firewall: {production: [tcp/0, tcp/90-80, tcp/80 from 198.51.100.7/24], egress: [tcp/80 from 198.51.100.0/24]}
+  updates: {install: some, reboot: "3:30"}
+  docker: {address-pools: [198.51.100.0/24]}
+  services: {stop: [exim4]}`,
+		want: []string{
+			`12:9: hardening.off: "swop" is not a concern that can be turned off (did you mean "swap"?)`,
+			`12:24: hardening.off: "firewall" is not a concern that can be turned off (firewall can't be turned off: it alone keeps what containers publish from the internet; open ports under hardening.firewall)`,
+			`12:52: hardening.off.time must be text, not nothing`,
+			`13:3: unknown key "pasword" in hardening (did you mean "passwords"?)`,
+			`14:25: hardening.ssh.max-auth-tries: 0 is not a number from 1 to 10`,
+			`14:42: hardening.ssh.permit-open[0]: "198.51.100.7:22" is not a loopback address and a port, such as "127.0.0.1:9090"`,
+			`15:22: hardening.kernel.sysctls: "net/ipv4/ip_forward" is not a kernel setting, such as "vm.swappiness" (did you mean "net.ipv4.ip_forward"?)`,
+			`15:57: hardening.kernel.modules[0]: "UDF" is not a kernel module, such as "udf" (did you mean "udf"?)`,
+			`16:19: hardening.mounts.exec[0]: "/home" is not one of /tmp, /var/tmp, /dev/shm`,
+			`17:27: hardening.firewall.production[0]: "tcp/0" is not a port to open, such as "tcp/9100 from 198.51.100.0/24", "udp/51820" or "tcp/8000-8010"`,
+			`17:34: hardening.firewall.production[1]: "tcp/90-80" is not a port to open, such as "tcp/9100 from 198.51.100.0/24", "udp/51820" or "tcp/8000-8010"`,
+			`17:45: hardening.firewall.production[2]: "tcp/80 from 198.51.100.7/24" is not a port to open, such as "tcp/9100 from 198.51.100.0/24", "udp/51820" or "tcp/8000-8010"`,
+			`17:84: hardening.firewall.egress[0]: "tcp/80 from 198.51.100.0/24" is not what may be connected to, such as "tcp/443" or "tcp/80 to 198.51.100.0/24"`,
+			`18:22: hardening.updates.install: "some" is not one of security, all`,
+			`18:36: hardening.updates.reboot: "3:30" is not "never", or a time of day in 24 hours, such as "03:30" (did you mean "03:30"?)`,
+			`19:28: hardening.docker.address-pools[0]: "198.51.100.0/24" is not a private IPv4 network of /24 or larger, such as "10.200.0.0/16"`,
+			`20:21: hardening.services.stop[0]: "exim4" is not a systemd unit with its suffix, such as "exim4.service" (did you mean "exim4.service"?)`,
+		}},
+	{name: "hardening that contradicts itself or the product", onlyLoad: true, old: "stacks: {}", new: `stacks: {}
+hardening:
+  kernel: {sysctls: {net.ipv4.ip_forward: "0"}}
+  firewall: {egress: [udp/53]}
+  packages: {keep: [telnet], remove: [telnet]}
+  services: {stop: [docker.service]}`,
+		want: []string{
+			`12:43: hardening.kernel.sysctls.net.ipv4.ip_forward: the production server's containers need it to be 1`,
+			`13:14: hardening.firewall.egress: no TCP port is listed: security updates could not be fetched (add "tcp/443", or the mirror's port and network)`,
+			`14:21: hardening.packages.keep[0]: telnet is under ` + "`remove:`" + ` too`,
+			`15:21: hardening.services.stop[0]: Holdfast needs it`,
+		}},
 	{name: "no operators", old: "[keys/ada.pub]", new: "[]",
 		want: []string{`6:14: access.operators is empty: it lists at least one path inside the environment folder, such as "keys/ada.pub"`}},
 	{name: "operators with nothing behind it", old: "operators: [keys/ada.pub]", new: "operators:",
@@ -230,10 +283,11 @@ mail: {host: smtp.example.com, from: a@example.com}`, 1)))
 			App:      &App{Image: "web:1.0.0", Port: 3000, Health: "/"},
 			Edge:     &Edge{Set: "edge-1", TLS: "acme"},
 		},
-		Delivery: "registry",
-		Mail:     &Mail{Host: "smtp.example.com", Port: 587, From: "a@example.com"},
-		Backups:  Backups{Keep: Keep{Daily: 14, Weekly: 8, Monthly: 12}},
-		Gate:     "high",
+		Delivery:  "registry",
+		Mail:      &Mail{Host: "smtp.example.com", Port: 587, From: "a@example.com"},
+		Backups:   Backups{Keep: Keep{Daily: 14, Weekly: 8, Monthly: 12}},
+		Gate:      "high",
+		Hardening: Hardening{}.Complete(),
 	}
 	if diff := cmp.Diff(want, env.Config); diff != "" {
 		t.Error(diff)

@@ -138,15 +138,12 @@ func generateSchema(t *testing.T) []byte {
 	return b.Bytes()
 }
 
-// fieldComments returns the comments of config.go's fields, by "Type.Field".
+// fieldComments returns the comments of the fields of config.go and
+// hardening.go, by "Type.Field".
 func fieldComments(t *testing.T) map[string]string {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), "config.go", nil, parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
-	}
 	comments := map[string]string{}
-	ast.Inspect(file, func(n ast.Node) bool {
+	collect := func(n ast.Node) bool {
 		spec, ok := n.(*ast.TypeSpec)
 		if !ok {
 			return true
@@ -159,7 +156,14 @@ func fieldComments(t *testing.T) map[string]string {
 			}
 		}
 		return true
-	})
+	}
+	for _, name := range []string{"config.go", "hardening.go"} {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, collect)
+	}
 	return comments
 }
 

@@ -33,7 +33,7 @@ var (
 
 // server is a lab server as Apply sees it: the real transport, as cmd uses it.
 type server struct {
-	t      *testing.T
+	t      testing.TB
 	role   string // what it is to become
 	where  lab.Server
 	cfg    environment.Config
@@ -76,7 +76,7 @@ func setUp(m *testing.M) int {
 }
 
 // bare logs in to the lab's server for a role, which no test has touched yet.
-func bare(t *testing.T, role string) *server {
+func bare(t testing.TB, role string) *server {
 	s := newServer(t, role, pair.Servers[role])
 	s.login("root")
 	return s
@@ -84,7 +84,7 @@ func bare(t *testing.T, role string) *server {
 
 // hardened logs in to the lab's converged server for a role; one that no test
 // has converged yet is converged first.
-func hardened(t *testing.T, role string) *server {
+func hardened(t testing.TB, role string) *server {
 	t.Helper()
 	s := newServer(t, role, pair.Servers[role])
 	if conn, err := s.dial(t.Context(), "deploy"); err == nil {
@@ -97,13 +97,13 @@ func hardened(t *testing.T, role string) *server {
 }
 
 // scratch makes one further bare server, of the audit role.
-func scratch(t *testing.T, name string) *server {
+func scratch(t testing.TB, name string) *server {
 	t.Helper()
 	return fresh(t, name, "audit", "")
 }
 
 // fresh makes one further bare server of any system and role.
-func fresh(t *testing.T, name, role string, system lab.System) *server {
+func fresh(t testing.TB, name, role string, system lab.System) *server {
 	t.Helper()
 	where, err := pair.Scratch(t.Context(), name, system)
 	if err != nil {
@@ -120,7 +120,7 @@ func fresh(t *testing.T, name, role string, system lab.System) *server {
 	return s
 }
 
-func newServer(t *testing.T, role string, where lab.Server) *server {
+func newServer(t testing.TB, role string, where lab.Server) *server {
 	s := &server{t: t, role: role, where: where, cfg: environment.Config{
 		Access: environment.Access{User: "deploy", SSHFrom: []string{testSubnet}},
 	}}
@@ -137,7 +137,7 @@ func (s *server) resources() []provision.Resource {
 	desired := hardening.Desired(s.role, s.cfg, []string{strings.TrimSpace(string(key))})
 	for i, r := range desired {
 		// One server with all of a day's updates, at half a minute, will do.
-		if f, ok := r.(provision.File); ok && s.scratch && slices.Contains(f.Actions, "start apt-daily-upgrade.service") {
+		if f, ok := r.(provision.File); ok && s.scratch && slices.Contains(f.Actions, "start-later apt-daily-upgrade.service") {
 			f.Actions = nil
 			desired[i] = f
 		}
@@ -233,6 +233,8 @@ func (s *server) converge() {
 		s.t.Fatal(err)
 	}
 	s.converged()
+	// What goes on in the background holds the package lock.
+	s.on("while [ \"$(systemctl show --property=ActiveState --value apt-daily-upgrade.service)\" = activating ]; do sleep 0.5; done")
 }
 
 func (s *server) converged() {
@@ -253,7 +255,7 @@ func (s *server) on(script string) string {
 	return string(out)
 }
 
-func saveOutputs(t *testing.T, dir string, outputs probe.Outputs) {
+func saveOutputs(t testing.TB, dir string, outputs probe.Outputs) {
 	t.Helper()
 	for name, o := range outputs {
 		file := filepath.Join(dir, filepath.Base(name))

@@ -27,18 +27,26 @@ const maxPassphrases = 3
 var defaultKeys = []string{"~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa"}
 
 // A login offers the keys of one hop to the server, one after another, and
-// remembers what became of each.
+// remembers what became of each; after them the password, where there is one.
+// It may take several connections.
 type login struct {
 	hop        hop
 	passphrase func(string) ([]byte, error)
+	password   password
 	ask        func(func()) // runs what waits for a person, with the clock stopped
 
-	keys    []*key // in the order they are offered
+	loaded bool
+	keys   []*key   // in the order they are offered
+	notes  []string // keys that could not be offered, and why
+	agent  net.Conn
+
+	// Of the present connection:
+	traffic *meter
 	offered []*key
-	notes   []string // keys that could not be offered, and why
-	agent   net.Conn
-	reached bool  // the server has answered about authentication
-	err     error // why next gave up
+	reached bool     // the server has answered about authentication
+	methods []string // what it takes
+	banner  string   // what it says before the login
+	err     error    // why next gave up
 }
 
 // A key is a signer whose private half may still be locked.
@@ -54,6 +62,18 @@ func (k *key) String() string {
 		s += "; " + k.note
 	}
 	return s + ")"
+}
+
+// begin is called with each new connection.
+func (l *login) begin(traffic *meter, ask func(func())) error {
+	l.traffic = traffic
+	l.ask, l.offered, l.reached, l.methods, l.banner, l.err = ask, nil, false, nil, "", nil
+	l.password.offered = false
+	if l.loaded {
+		return nil
+	}
+	l.loaded = true
+	return l.load()
 }
 
 // load gathers the keys: the required one, the configured ones, the agent's,
@@ -73,15 +93,45 @@ func (l *login) load() error {
 		}
 	}
 	files(l.hop.identities)
-	if l.hop.only {
-		return nil
+	if !l.hop.only {
+		for _, k := range held {
+			l.add(k)
+		}
+		for _, name := range defaultKeys {
+			files([]string{expandHome(name)})
+		}
 	}
-	for _, k := range held {
-		l.add(k)
+	for _, name := range l.hop.certificates {
+		if err := l.addCertificate(name, held); err != nil {
+			l.notes = append(l.notes, fmt.Sprintf("%s: %v", name, cause(err)))
+		}
 	}
-	for _, name := range defaultKeys {
-		files([]string{expandHome(name)})
+	return nil
+}
+
+// addCertificate adds a certificate that lies apart from its key, before it.
+func (l *login) addCertificate(name string, held []*key) error {
+	public, err := readPublic(name)
+	if err != nil {
+		return err
 	}
+	cert, ok := public.(*ssh.Certificate)
+	if !ok {
+		return errors.New("it is not a certificate")
+	}
+	at := slices.IndexFunc(l.keys, func(k *key) bool { return bytes.Equal(k.PublicKey().Marshal(), cert.Key.Marshal()) })
+	signer := find(held, cert.Key)
+	if at >= 0 {
+		signer = l.keys[at].Signer
+	}
+	if signer == nil {
+		return errors.New("its private key is not there")
+	}
+	certified, err := ssh.NewCertSigner(cert, signer)
+	if err != nil {
+		return err
+	}
+	l.keys = slices.Insert(l.keys, max(at, 0), &key{Signer: certified, source: name})
 	return nil
 }
 
@@ -157,10 +207,14 @@ func (l *login) addFile(name string, held []*key) error {
 	case err != nil:
 		public, _, _, _, notPublic := ssh.ParseAuthorizedKey(data)
 		if notPublic != nil {
-			return fmt.Errorf("it is not a private key: %w", err)
+			// One of a security key, which only an agent can use, is known by its
+			// public half.
+			if public, notPublic = readPublic(name + ".pub"); notPublic != nil || !strings.HasPrefix(public.Type(), "sk-") {
+				return fmt.Errorf("it is not a private key: %w", err)
+			}
 		}
 		if signer = find(held, public); signer == nil {
-			return errors.New("it is a public key and the agent does not hold the private one")
+			return errors.New("the agent does not hold its private key (ssh-add)")
 		}
 	}
 	if certificate, err := readPublic(name + "-cert.pub"); err == nil {
@@ -298,18 +352,23 @@ func (k *key) signer() ssh.Signer {
 	return k.Signer
 }
 
-// next is the ssh.ClientAuthCallback: it offers one key a call.
+// next is the ssh.ClientAuthCallback: it offers one key a call, or the
+// password.
 func (l *login) next(state *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
-	l.reached = true
+	l.reached, l.methods = true, state.AllowedMethods
 	tried := len(l.offered)
 	switch {
+	case l.err != nil:
+	case l.traffic.broken.Load():
+		l.err = errCut
 	case len(state.PartialSuccessMethods) > 0:
-		l.err = fmt.Errorf("it accepted the key and wants a second factor (%s), which is not supported; exempt the user with a Match block (AuthenticationMethods publickey)",
-			strings.Join(state.AllowedMethods, ", "))
-	case !slices.Contains(state.AllowedMethods, "publickey"):
-		l.err = fmt.Errorf("it takes no keys, only %s; set PubkeyAuthentication yes in its sshd_config", strings.Join(state.AllowedMethods, ", "))
+		return l.secondFactor(state.PartialSuccessMethods[0])
+	case l.password.value != "" || l.password.offered:
+		return l.offerPassword()
+	case !slices.Contains(l.methods, "publickey"):
+		l.err = fmt.Errorf("it takes no keys, only %s; set PubkeyAuthentication yes in its sshd_config%s", strings.Join(l.methods, ", "), l.askPass())
 	case tried == len(l.keys) && tried == 0:
-		l.err = fmt.Errorf("there is no key to offer%s; start an agent, or name a key file (identity)", l.unusable())
+		l.err = fmt.Errorf("there is no key to offer%s; start an agent, or name a key file (identity)%s", l.unusable(), l.askPass())
 	case tried == len(l.keys) || tried == maxKeys:
 		l.err = errors.New(l.refused())
 	default:
@@ -330,7 +389,33 @@ func (l *login) refused() string {
 	if left := len(l.keys) - len(l.offered); left > 0 {
 		text += fmt.Sprintf(" (%d more were not tried, servers count tries; name the right one with identity)", left)
 	}
-	return text + l.unusable() + "; check the user name, and that the public key is in that user's ~/.ssh/authorized_keys"
+	text += l.unusable() + "; check the user name, that the public key is in that user's ~/.ssh/authorized_keys, and "
+	if l.hop.user == "root" {
+		return text + "PermitRootLogin and AllowUsers in its sshd_config" + l.askPass()
+	}
+	return text + "AllowUsers and AllowGroups in its sshd_config" + l.askPass()
+}
+
+// hear is the ssh.BannerCallback.
+func (l *login) hear(text string) error {
+	l.banner += text
+	l.banner = l.banner[max(0, len(l.banner)-stderrTail):]
+	return nil
+}
+
+// cut explains a connection that ended while the server was about to let us
+// in, or did nothing about it for too long.
+func (l *login) cut(slow bool) string {
+	said := strings.ToLower(l.banner)
+	switch {
+	case strings.Contains(said, "not permitted to log in"), strings.Contains(said, "system is going down"):
+		return fmt.Sprintf("it lets nobody in while it starts or stops (it says %q); try again in a minute", lastLines(l.banner, 2))
+	case slow:
+		return "it answers, but the login was not done in time; it may look names up slowly (UseDNS in its sshd_config), or be overloaded: wait longer (--connect-timeout)"
+	case l.banner != "":
+		return fmt.Sprintf("it closed the connection during the login and says %q", lastLines(l.banner, 2))
+	}
+	return fmt.Sprintf("it closed the connection during the login; the account of user %q may have expired or be locked (chage -l, passwd -S), or PAM's rules exclude it (see \"journalctl -u ssh\" there)", l.hop.user)
 }
 
 func (l *login) unusable() string {

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,9 +11,11 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/kevinburke/ssh_config"
 )
@@ -28,8 +31,22 @@ type hop struct {
 	pin        string   // "SHA256:…" or ""
 	required   string   // identity file that must exist, or ""
 	identities []string // further identity files, in order; may be missing
-	only       bool     // offer nothing but the identities (IdentitiesOnly)
-	agent      string   // socket of the agent, "" for none
+	// certificates are files of their own, beside those that lie next to a key.
+	certificates []string
+	only         bool          // offer nothing but the identities (IdentitiesOnly)
+	agent        string        // socket of the agent, "" for none
+	alias        string        // name that host keys are looked up by (HostKeyAlias), "" for the address
+	knownHosts   []string      // further files to look them up in
+	timeout      time.Duration // 0: not said
+}
+
+// keyName is what known_hosts calls the hop, as "host:port"; an alias has no
+// port (ssh_config(5)), which is to say 22.
+func (h hop) keyName() string {
+	if h.alias != "" {
+		return net.JoinHostPort(h.alias, "22")
+	}
+	return h.addr()
 }
 
 func (h hop) addr() string { return net.JoinHostPort(h.host, strconv.Itoa(h.port)) }
@@ -69,7 +86,19 @@ func route(target Target, file string) ([]hop, error) {
 	return hops, nil
 }
 
-// sshConfig answers what ssh_config says of a host.
+// sshConfig answers what ssh_config(5) says of a host.
+//
+// Honoured are Host, Match, Include and CanonicalizeHostname; HostName, User,
+// Port, HostKeyAlias, ProxyJump; IdentityFile, CertificateFile, IdentitiesOnly
+// and IdentityAgent; UserKnownHostsFile and GlobalKnownHostsFile, which are
+// read after the target's files and never written; and ConnectTimeout where
+// Options says nothing. What a Target says goes before all of it.
+//
+// ProxyCommand is refused by name. All else has no effect: what would make host
+// keys less strict (StrictHostKeyChecking, VerifyHostKeyDNS, CheckHostIP),
+// because that is Options' part; what is about terminals and forwarding; and
+// ciphers, keepalives (ServerAliveInterval) and AddKeysToAgent, where there is
+// one way here.
 type sshConfig struct {
 	parsed []*ssh_config.Config
 	// client is the ssh program that is asked instead, for files beyond the
@@ -97,6 +126,7 @@ func loadConfig(file string) (*sshConfig, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the ssh configuration: %w", err)
 		}
+		data = bytes.TrimPrefix(data, []byte("\ufeff")) // editors of Windows
 		parsed, err := ssh_config.DecodeBytes(data)
 		conditional, includes := foreign(string(data), filepath.Dir(name))
 		if err == nil && !conditional && !includes {
@@ -110,7 +140,7 @@ func loadConfig(file string) (*sshConfig, error) {
 		case err != nil:
 			return nil, fmt.Errorf("read the ssh configuration %s: %w (with an OpenSSH client installed it would be asked instead)", name, err)
 		case conditional:
-			return nil, fmt.Errorf("read the ssh configuration %s: it has Match blocks, which only an installed OpenSSH client can evaluate", name)
+			return nil, fmt.Errorf("read the ssh configuration %s: it has Match blocks or CanonicalizeHostname, which only an installed OpenSSH client can evaluate", name)
 		default:
 			config.parsed = append(config.parsed, parsed)
 		}
@@ -119,7 +149,8 @@ func loadConfig(file string) (*sshConfig, error) {
 }
 
 // foreign reports what the parser is not trusted with: Match, whose conditions
-// it does not all evaluate, and files included from folder, which may hold it.
+// it does not all evaluate, CanonicalizeHostname, which makes it read all
+// twice, and files included from folder, which may hold either.
 func foreign(text, folder string) (conditional, includes bool) {
 	for line := range strings.Lines(text) {
 		words := strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(" \t\r\n=\"", r) })
@@ -129,6 +160,8 @@ func foreign(text, folder string) (conditional, includes bool) {
 		switch strings.ToLower(words[0]) {
 		case "match":
 			conditional = true
+		case "canonicalizehostname":
+			conditional = conditional || len(words) > 1 && !strings.EqualFold(words[1], "no")
 		case "include":
 			for _, pattern := range words[1:] {
 				if pattern = expandHome(pattern); !filepath.IsAbs(pattern) {
@@ -153,12 +186,16 @@ func (s settings) first(key string) string {
 }
 
 var keywords = []string{
-	"hostname", "user", "port", "identityfile", "identitiesonly", "identityagent", "proxyjump", "proxycommand",
+	"hostname", "user", "port", "hostkeyalias", "proxyjump", "proxycommand",
+	"identityfile", "certificatefile", "identitiesonly", "identityagent",
+	"userknownhostsfile", "globalknownhostsfile", "connecttimeout",
 }
 
-func (c *sshConfig) lookup(alias string) (settings, error) {
+// lookup returns what is said of alias; login and port are what is known
+// without it, and may decide about a Match block.
+func (c *sshConfig) lookup(alias, login string, port int) (settings, error) {
 	if c.client != "" {
-		return c.ask(alias)
+		return c.ask(alias, login, port)
 	}
 	s := settings{}
 	for _, parsed := range c.parsed {
@@ -174,8 +211,14 @@ func (c *sshConfig) lookup(alias string) (settings, error) {
 }
 
 // ask lets the OpenSSH client evaluate its own configuration (ssh -G, ssh(1)).
-func (c *sshConfig) ask(alias string) (settings, error) {
+func (c *sshConfig) ask(alias, login string, port int) (settings, error) {
 	args := []string{"-G"}
+	if login != "" {
+		args = append(args, "-l", login)
+	}
+	if port != 0 {
+		args = append(args, "-p", strconv.Itoa(port))
+	}
 	if c.file != "" {
 		args = append(args, "-F", c.file)
 	}
@@ -197,6 +240,11 @@ func (c *sshConfig) ask(alias string) (settings, error) {
 	if files := s["identityfile"]; len(files) >= 4 && files[0] == "~/.ssh/id_rsa" {
 		delete(s, "identityfile")
 	}
+	for keyword, usual := range map[string]string{"userknownhostsfile": "/.ssh/known_hosts", "globalknownhostsfile": "/etc/ssh/ssh_known_hosts"} {
+		if names := strings.Fields(s.first(keyword)); len(names) == 2 && strings.HasSuffix(names[0], usual) && names[1] == names[0]+"2" {
+			delete(s, keyword) // the default
+		}
+	}
 	return s, nil
 }
 
@@ -206,13 +254,16 @@ func (c *sshConfig) route(alias, login string, port, depth int, jumps bool) ([]h
 	if depth > maxHops {
 		return nil, fmt.Errorf("the ssh configuration sends %q through more than %d bastions (ProxyJump); does one lie behind itself?", alias, maxHops)
 	}
-	s, err := c.lookup(alias)
+	s, err := c.lookup(alias, login, port)
 	if err != nil {
 		return nil, err
 	}
 	h := hop{name: alias, host: alias, port: port, user: login, agent: os.Getenv("SSH_AUTH_SOCK")}
 	if name := s.first("hostname"); name != "" {
-		h.host = strings.NewReplacer("%%", "%", "%h", alias).Replace(name)
+		h.host = name
+		if c.client == "" { // which has replaced them already
+			h.host = strings.NewReplacer("%%", "%", "%h", alias).Replace(name)
+		}
 	}
 	h.host = strings.TrimSuffix(strings.TrimPrefix(h.host, "["), "]")
 	if h.port == 0 {
@@ -230,15 +281,35 @@ func (c *sshConfig) route(alias, login string, port, depth int, jumps bool) ([]h
 	if h.user == "" {
 		h.user = local
 	}
+	h.alias = s.first("hostkeyalias")
 	expand := func(path string) string {
-		return expandHome(os.ExpandEnv(strings.NewReplacer("%%", "%", "%d", "~", "%h", h.host, "%n", alias,
-			"%r", h.user, "%u", local, "%p", strconv.Itoa(h.port)).Replace(path)))
-	}
-	for _, file := range s["identityfile"] {
-		if strings.EqualFold(file, "none") {
-			continue
+		home, machine := expandHome("~/"), ""
+		if name, err := os.Hostname(); err == nil {
+			machine = name
 		}
-		h.identities = append(h.identities, expand(file))
+		short, _, _ := strings.Cut(machine, ".")
+		path = strings.NewReplacer("%%", "%", "%d", strings.TrimSuffix(home, "/"), "%h", h.host, "%n", alias, "%k", cmp.Or(h.alias, alias),
+			"%r", h.user, "%u", local, "%p", strconv.Itoa(h.port), "%l", machine, "%L", short, "%i", strconv.Itoa(os.Getuid())).Replace(path)
+		return expandHome(variable.ReplaceAllStringFunc(path, os.ExpandEnv))
+	}
+	files := func(keyword string) (expanded []string) {
+		for _, file := range s[keyword] {
+			if file = expand(file); !strings.EqualFold(file, "none") && !slices.Contains(expanded, file) {
+				expanded = append(expanded, file)
+			}
+		}
+		return expanded
+	}
+	h.identities, h.certificates = files("identityfile"), files("certificatefile")
+	for _, keyword := range []string{"userknownhostsfile", "globalknownhostsfile"} {
+		// Of these the first line counts, which may name several files.
+		s[keyword] = strings.Fields(s.first(keyword))
+		h.knownHosts = append(h.knownHosts, files(keyword)...)
+	}
+	if value := s.first("connecttimeout"); value != "" {
+		if seconds, err := strconv.Atoi(value); err == nil && seconds > 0 && seconds < 1<<20 {
+			h.timeout = time.Duration(seconds) * time.Second
+		}
 	}
 	h.only = strings.EqualFold(s.first("identitiesonly"), "yes")
 	switch agent := s.first("identityagent"); {
@@ -275,7 +346,7 @@ func parseJump(spec string) (host, login string, port int, err error) {
 	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
 		login, rest = rest[:at], rest[at+1:]
 	}
-	host = rest
+	host = strings.TrimSuffix(strings.TrimPrefix(rest, "["), "]")
 	if h, p, splitErr := net.SplitHostPort(rest); splitErr == nil {
 		host = h
 		if port, err = strconv.Atoi(p); err != nil || port < 1 || port > 65535 {
@@ -287,6 +358,9 @@ func parseJump(spec string) (host, login string, port int, err error) {
 	}
 	return host, login, port, nil
 }
+
+// variable is what ssh_config replaces by the environment: not "$NAME".
+var variable = regexp.MustCompile(`\$\{[^}]*\}`)
 
 func localUser() string {
 	u, err := user.Current()

@@ -3,7 +3,9 @@ package transport
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -78,6 +80,59 @@ Host *
 	}
 	if _, err = route(Target{Address: "x"}, "/no/such/config"); err == nil {
 		t.Error("a named configuration that is missing is not an error")
+	}
+}
+
+// What the parser makes of a configuration is what OpenSSH's client makes of
+// it, for any that the parser is trusted with.
+func TestTheParserAgreesWithTheSSHClient(t *testing.T) {
+	t.Parallel()
+	client, err := exec.LookPath("ssh")
+	if err != nil {
+		t.Skip("there is no ssh client to compare with: the parser of ssh_config is tried by its own tests only")
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	pick := func(words ...string) string { return words[random.IntN(len(words))] }
+	for range 150 {
+		var b strings.Builder
+		end := pick("\n", "\n", "\r\n")
+		for range 1 + random.IntN(8) {
+			if random.IntN(3) == 0 {
+				b.WriteString(pick("Host *", "Host web", "Host web db", "Host w*", "Host !web *", "Host=db", "host ?b", "Host * !d*") + end)
+			}
+			for range random.IntN(4) {
+				line := pick(
+					"HostName %h.example.com", "HostName 192.0.2.1", "HostName=10.0.0.1", "hostname 2001:db8::7", "HostName fe80::1%%eth0",
+					"User ada", "User\tgrace", "USER = joan", "Port 2222", "Port=2200", "Port 22",
+					"IdentityFile ~/.ssh/a", "IdentityFile /keys/%h-%r-%p-%n", `IdentityFile "/keys/with space"`, "IdentityFile %d/b", "IdentityFile ${HOME}/c", "IdentityFile none",
+					"CertificateFile /keys/cert.pub", "IdentitiesOnly yes", "IdentitiesOnly no", "IdentityAgent none", "IdentityAgent /run/agent-%u", "IdentityAgent SSH_AUTH_SOCK",
+					"ProxyJump none", "ProxyJump gate", "ProxyJump ada@gate:2022,[2001:db8::1]:22", "ProxyJump ssh://gate:99",
+					"HostKeyAlias web-%h", "HostKeyAlias one", "UserKnownHostsFile /a /b", "UserKnownHostsFile none", "GlobalKnownHostsFile /c",
+					"ConnectTimeout 7", "CanonicalizeHostname no", "StrictHostKeyChecking no", "ServerAliveInterval 10", "AddKeysToAgent yes", "ForwardAgent yes",
+					"# comment", "  # indented", "", "SendEnv LANG LC_*", "LocalForward 8080 localhost:80")
+				b.WriteString(pick("", "  ", "\t") + line + pick("", "", " ", "\t") + end)
+			}
+		}
+		file := writeFile(t, filepath.Join(folder(t), "config"), b.String())
+		config, err := loadConfig(file)
+		if err != nil || config.client != "" {
+			t.Fatalf("the parser does not take %q: %v", b.String(), err)
+		}
+		asking := &sshConfig{client: client, file: file}
+		for _, alias := range []string{"web", "db", "2001:db8::5"} {
+			got, err := config.route(alias, "", 0, 0, true)
+			want, wantErr := asking.route(alias, "", 0, 0, true)
+			if (err == nil) != (wantErr == nil) || !reflect.DeepEqual(got, want) {
+				type plain hop
+				for i := range min(len(got), len(want)) {
+					t.Logf("%+v\n%+v", plain(got[i]), plain(want[i]))
+				}
+				t.Errorf("%s in\n%s\nis %v, %v\nfor ssh %v, %v", alias, b.String(), got, err, want, wantErr)
+			}
+		}
+		if t.Failed() {
+			return
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -25,7 +27,7 @@ type link struct {
 
 // connect opens one hop by dial, checks its host key and logs in.
 func connect(ctx context.Context, h hop, dial dialFunc, knownHosts []string, options Options) (*link, error) {
-	known, err := readKnownHosts(knownHosts)
+	known, err := readKnownHosts(append(slices.Clone(knownHosts), h.knownHosts...))
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", h, err)
 	}
@@ -33,21 +35,33 @@ func connect(ctx context.Context, h hop, dial dialFunc, knownHosts []string, opt
 	if len(knownHosts) > 0 {
 		check.record = knownHosts[0]
 	}
+	keys := &login{hop: h, passphrase: options.Passphrase}
+	if !h.bastion {
+		keys.password.person = options.Password
+	}
+	defer keys.close()
 	for {
-		l, err := attempt(ctx, h, dial, check, options)
+		l, err := attempt(ctx, h, dial, check, keys, cmp.Or(options.Timeout, h.timeout, defaultTimeout))
 		if err == nil {
 			return l, nil
 		}
-		if !check.retry() {
+		if check.retry() {
+			slog.Debug("the offered host key is not the pinned one, ask for another type", "host", h.addr())
+			continue
+		}
+		again, declined := keys.another(err)
+		if declined != nil {
+			return nil, declined
+		}
+		if !again {
 			return nil, err
 		}
-		slog.Debug("the offered host key is not the pinned one, ask for another type", "host", h.addr())
 	}
 }
 
 // attempt makes one connection and one handshake.
-func attempt(ctx context.Context, h hop, dial dialFunc, check *hostCheck, options Options) (*link, error) {
-	clock := newStopwatch(options.Timeout)
+func attempt(ctx context.Context, h hop, dial dialFunc, check *hostCheck, keys *login, timeout time.Duration) (*link, error) {
+	clock := newStopwatch(timeout)
 	defer clock.stop()
 	timed, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -61,9 +75,7 @@ func attempt(ctx context.Context, h hop, dial dialFunc, check *hostCheck, option
 	defer context.AfterFunc(timed, func() { raw.Close() })()
 
 	check.ask, check.err = clock.pause, nil
-	keys := &login{hop: h, passphrase: options.Passphrase, ask: clock.pause}
-	defer keys.close()
-	if err := keys.load(); err != nil {
+	if err := keys.begin(traffic, clock.pause); err != nil {
 		raw.Close()
 		return nil, err
 	}
@@ -72,26 +84,34 @@ func attempt(ctx context.Context, h hop, dial dialFunc, check *hostCheck, option
 		HostKeyCallback:   check.verify,
 		HostKeyAlgorithms: check.algorithms(),
 		AuthCallback:      keys.next,
+		BannerCallback:    keys.hear,
 		ClientVersion:     "SSH-2.0-Holdfast",
 	})
 	var negotiation *ssh.AlgorithmNegotiationError
 	switch {
 	case err == nil:
+		keys.password.forget()
 		return &link{ssh.NewClient(connection, channels, requests), traffic, ssh.FingerprintSHA256(check.accepted)}, nil
 	case check.err != nil:
 		return nil, check.err
-	case ctx.Err() != nil || clock.expired.Load():
+	case ctx.Err() != nil:
 		return nil, explain(ctx, clock, h, err)
+	case errors.Is(keys.err, errCut) || keys.reached && cutOff(err):
+		return nil, fail(ErrUnreachable, err, "log in to %s: %s", h, keys.cut(clock.expired.Load()))
 	case keys.err != nil:
 		return nil, fail(ErrAuth, keys.err, "log in to %s: %v", h, keys.err)
 	case errors.As(err, &negotiation) && negotiation.What == "host key":
 		check.err = check.negotiation(negotiation)
 		return nil, check.err
-	case keys.reached && !cutOff(err):
+	case keys.reached:
 		return nil, fail(ErrAuth, err, "log in to %s: %v; %s", h, err, keys.refused())
 	}
-	return nil, unreachable(h, err)
+	return nil, fail(ErrUnreachable, err, "connect to %s: %s", h, traffic.silence(err, clock.expired.Load(), check.accepted != nil))
 }
+
+// errCut stands for the end of the connection in the middle of a login; x/crypto
+// goes on to the next key.
+var errCut = errors.New("the connection ended during the login")
 
 func cutOff(err error) bool {
 	var network net.Error

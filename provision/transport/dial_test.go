@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/pem"
 	"errors"
+	"fmt"
+	"io"
 	"net"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -193,7 +196,7 @@ func TestAnUnreachableServerIsNamedWithWhatToDo(t *testing.T) {
 		{Target{Address: "no-such-host.invalid"}, "no-such-host.invalid"},
 		{Target{Address: "127.0.0.1", Port: freePort(t)}, "nothing listens on port"},
 		{Target{Address: "127.0.0.1", Port: port(silent)}, "did not answer in time"},
-		{Target{Address: "127.0.0.1", Port: port(rude)}, "closed the connection"},
+		{Target{Address: "127.0.0.1", Port: port(rude)}, "closes the connection before it says who it is; it may be banning this address"},
 	} {
 		test.target.Name, test.target.User = "audit", "deploy"
 		dialFails(t, test.target, options, ErrUnreachable, "connect to audit (deploy@", test.mention)
@@ -228,4 +231,99 @@ func TestATargetThatCannotBeRightIsRefusedBeforeDialling(t *testing.T) {
 	} {
 		dialFails(t, test.target, Options{}, nil, test.mention)
 	}
+}
+
+func TestAServerThatTurnsUsAwayIsNamedWithWhatToDo(t *testing.T) {
+	t.Parallel()
+	says := func(text string) Target {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		go func() {
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				go func() {
+					io.WriteString(conn, text)
+					conn.(*net.TCPConn).CloseWrite()
+					io.Copy(io.Discard, conn)
+					conn.Close()
+				}()
+			}
+		}()
+		return Target{Address: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port, User: "deploy"}
+	}
+	full := startSSHD(t, []string{"ed25519"}, "MaxStartups 1")
+	time.Sleep(200 * time.Millisecond) // until it has forgotten how startSSHD knocked
+	crowd, err := net.Dial("tcp", full.addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { crowd.Close() })
+
+	expired, _ := account(t, "/bin/bash", "")
+	if out, err := exec.Command("chage", "-E", "0", expired).CombinedOutput(); err != nil {
+		t.Fatal(err, string(out))
+	}
+	booting := startSSHD(t, []string{"ed25519"}, "UsePAM yes", "Banner $DIR/nologin")
+	writeFile(t, booting.dir+"/nologin", "System is booting up. Unprivileged users are not permitted to log in yet.\n")
+	slow := startSSHD(t, []string{"ed25519"}, "AuthorizedKeysCommand /usr/bin/sleep 5", "AuthorizedKeysCommandUser nobody")
+	for name, test := range map[string]struct {
+		target  Target
+		mention string
+	}{
+		"many logins":         {full.target("root"), "MaxStartups"},
+		"penalties":           {says("Not allowed at this time\r\n"), "PerSourcePenalties"},
+		"another service":     {says("HTTP/1.1 400 Bad Request\r\n\r\n"), `"HTTP/1.1 400 Bad Request"`},
+		"half a handshake":    {says("SSH-2.0-OpenSSH_9.2\r\n"), "during the handshake"},
+		"an expired account":  {startSSHD(t, []string{"ed25519"}, "UsePAM yes").target(expired), "Your account has expired"},
+		"a server that boots": {booting.target(expired), "while it starts or stops"},
+		"a slow login":        {func() Target { s := slow.target("root"); slow.admit("root"); return s }(), "UseDNS"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dialFails(t, test.target, Options{Timeout: time.Second}, ErrUnreachable, test.mention)
+		})
+	}
+}
+
+// A server moves its sshd to another port, and takes root's login away, while
+// somebody is at work.
+func TestAConnectionOutlivesAChangeOfPortAndUser(t *testing.T) {
+	t.Parallel()
+	server := startSSHD(t, []string{"ed25519"}, "PermitRootLogin yes")
+	deploy, _ := account(t, "/bin/bash", "ALL=(ALL) NOPASSWD: ALL")
+	root := server.target("root")
+	c := dial(t, root, Options{})
+	held, err := c.Hold(t.Context(), Command{Script: "echo ready; cat >/dev/null"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := server.port
+	server.reload("PermitRootLogin no")
+
+	target := server.target(deploy)
+	if server.port == old || target.Port == old {
+		t.Fatal("the port is the same")
+	}
+	fresh := dial(t, target, Options{})
+	if out := mustRun(t, fresh, Command{Script: "id -un", Sudo: true}); out != "root\n" {
+		t.Errorf("ran as %q", out)
+	}
+	mustRun(t, c, Command{Script: "true"})
+	if _, err := c.Stage(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
+	if err := held.Release(); err != nil {
+		t.Error(err)
+	}
+	dialFails(t, root, Options{}, ErrUnreachable, fmt.Sprintf("nothing listens on port %d", old))
+	root.Port = server.port
+	dialFails(t, root, Options{}, ErrAuth, "PermitRootLogin")
+	target.Port = old
+	dialFails(t, target, Options{}, ErrUnreachable, "nothing listens")
 }

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"strings"
 	"syscall"
+	"unicode"
 )
 
 // The kinds of failure that callers treat differently; test with errors.Is.
@@ -20,6 +20,9 @@ var (
 	ErrHostKey = errors.New("host key refused")
 	// ErrAuth: the server accepted none of the keys.
 	ErrAuth = errors.New("login refused")
+	// ErrShell: the server lets us in, but what answers there runs no scripts:
+	// nologin, a forced command, a password that must be changed first.
+	ErrShell = errors.New("no shell")
 	// ErrSudo: root could not be had; the script has not run.
 	ErrSudo = errors.New("sudo failed")
 )
@@ -66,11 +69,18 @@ func (e *ExitError) Error() string {
 	return status + ": " + said
 }
 
-// lastLines joins the last n lines of text that are not blank into one.
+// lastLines joins the last n lines of text that are not blank into one,
+// without what would control a terminal.
 func lastLines(text string, n int) string {
+	printable := func(r rune) rune {
+		if unicode.IsControl(r) && r != '\t' {
+			return -1
+		}
+		return r
+	}
 	var lines []string
 	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); line != "" {
+		if line = strings.TrimSpace(strings.Map(printable, line)); line != "" {
 			lines = append(lines, line)
 		}
 	}
@@ -88,15 +98,37 @@ func unreachable(h hop, err error) error {
 	case errors.As(err, &dns):
 		why = fmt.Sprintf("the name %q could not be looked up (%v); check this machine's DNS", h.host, dns.Err)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		why = fmt.Sprintf("nothing listens on port %d there; check the port and that sshd runs (systemctl status ssh)", h.port)
+		why = fmt.Sprintf("nothing listens on port %d there, or a firewall turns you away (a ban by fail2ban looks the same); check the port, and that sshd runs (systemctl status ssh)", h.port)
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		why = "there is no route to it; " + hint
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
 		why = "it did not answer in time; " + hint
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
-		why = "it closed the connection before the login; too many connections (MaxStartups), a ban (fail2ban), or no SSH server there"
 	default:
 		why = fmt.Sprintf("%v; %s", err, hint)
 	}
 	return fail(ErrUnreachable, err, "connect to %s: %s", h, why)
+}
+
+// silence explains a connection on which the login was not reached. proved
+// means that the server has shown its host key.
+func (m *meter) silence(err error, slow, proved bool) string {
+	heard := m.received.Load() > 0
+	greeting := m.greeting()
+	switch {
+	case strings.Contains(greeting, "MaxStartups"):
+		return "too many others are logging in right now (MaxStartups in its sshd_config); try again in a minute"
+	case strings.Contains(greeting, "Not allowed at this time"):
+		return "it does not talk to this address for a while, after failed logins (PerSourcePenalties in its sshd_config); wait some minutes, or come from another address"
+	case greeting != "":
+		return fmt.Sprintf("no SSH server answers there, it says %q; check the port", greeting)
+	case slow && !heard:
+		return "it takes the connection and says nothing, so it did not answer in time; check the port, and that nothing in between (a proxy, a firewall) holds it up"
+	case slow:
+		return "it answers, but did not answer in time to finish the handshake; it may be overloaded: wait longer (--connect-timeout)"
+	case !heard && cutOff(err):
+		return "the server closes the connection before it says who it is; it may be banning this address (fail2ban, PerSourcePenalties) or have too many logins under way (MaxStartups): wait some minutes, or come from another address"
+	case cutOff(err) && !proved:
+		return "it closed the connection during the handshake; see \"journalctl -u ssh\" there for the reason"
+	}
+	return fmt.Sprintf("the handshake failed: %v; see \"journalctl -u ssh\" there for the reason", err)
 }

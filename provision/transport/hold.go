@@ -54,7 +54,7 @@ func (c *Conn) Hold(ctx context.Context, command Command) (*Held, error) {
 	running, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	h := &Held{pipe: outReader, stdin: inWriter, cancel: func() { cancel(context.Canceled) }, ended: make(chan struct{})}
 	go func() {
-		h.err = c.Run(running, command)
+		h.err = c.run(running, command, true)
 		inReader.Close()
 		outWriter.CloseWithError(h.err) // nil: io.EOF
 		close(h.ended)

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -59,12 +60,12 @@ type hostCheck struct {
 	err      error // why the offered key was refused
 }
 
-func (c *hostCheck) host() string { return knownhosts.Normalize(c.hop.addr()) }
+func (c *hostCheck) host() string { return knownhosts.Normalize(c.hop.keyName()) }
 
 // algorithms are the host key algorithms to negotiate, so that the server
 // shows the key that is known and not another one it also has.
 func (c *hostCheck) algorithms() []string {
-	wanted := c.known.of(c.hop.addr())
+	wanted := c.known.of(c.hop.keyName())
 	if c.hop.pin != "" {
 		return c.pinnedAlgorithms(wanted)
 	}
@@ -129,7 +130,7 @@ func (c *hostCheck) verify(_ string, _ net.Addr, key ssh.PublicKey) error {
 }
 
 func (c *hostCheck) judge(key ssh.PublicKey) error {
-	err := c.known.check(c.hop.addr(), key)
+	err := c.known.check(c.hop.keyName(), key)
 	var revoked *xknownhosts.RevokedError
 	if errors.As(err, &revoked) {
 		return c.refuse(err, "its host key %s is revoked by %s; connect only when the owner of that line says so", show(key), c.known.place(revoked.Revoked))
@@ -187,7 +188,7 @@ func (c *hostCheck) negotiation(err *ssh.AlgorithmNegotiationError) error {
 	if c.hop.pin != "" && len(c.seen) > 0 {
 		return c.pinMismatch(err)
 	}
-	wanted := c.known.of(c.hop.addr())
+	wanted := c.known.of(c.hop.keyName())
 	if len(wanted) == 0 {
 		return c.refuse(err, "it has no host key of a type that is safe to use, it offers %s; create one with \"ssh-keygen -A\" there", strings.Join(err.RequestedAlgorithms, ", "))
 	}
@@ -197,7 +198,7 @@ func (c *hostCheck) negotiation(err *ssh.AlgorithmNegotiationError) error {
 
 // changed explains a key that contradicts known_hosts.
 func (c *hostCheck) changed(key ssh.PublicKey) error {
-	wanted := c.known.of(c.hop.addr())
+	wanted := c.known.of(c.hop.keyName())
 	return c.refuse(nil, "its host key has changed: expected %s, the server offered %s. %s",
 		showAll(wanted), show(key), c.remedy(wanted, key))
 }
@@ -211,6 +212,9 @@ func (c *hostCheck) remedy(wanted []knownKey, key ssh.PublicKey) string {
 // newcomer asks about a host that nothing is known of.
 func (c *hostCheck) newcomer(key ssh.PublicKey) error {
 	fingerprint := ssh.FingerprintSHA256(key)
+	if c.accepted != nil && bytes.Equal(c.accepted.Marshal(), key.Marshal()) {
+		return nil // on an earlier connection of the same login
+	}
 	if _, isCert := key.(*ssh.Certificate); isCert || c.accept == nil {
 		pin := ""
 		if !c.hop.bastion {

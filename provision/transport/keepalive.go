@@ -1,22 +1,55 @@
 package transport
 
 import (
+	"bytes"
 	"fmt"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// A meter knows whether anything has been received lately.
+// A meter knows whether anything has been received lately, and what came
+// first.
 type meter struct {
 	net.Conn
 	received atomic.Int64
+	broken   atomic.Bool // it has ended, whoever ended it
+
+	mu    sync.Mutex
+	first []byte // up to 255 bytes, as long as the identification may be (RFC 4253, 4.2)
 }
 
 func (m *meter) Read(p []byte) (int, error) {
 	n, err := m.Conn.Read(p)
-	m.received.Add(int64(n))
+	if err != nil {
+		m.broken.Store(true)
+	}
+	if before := m.received.Add(int64(n)) - int64(n); before < 255 {
+		m.mu.Lock()
+		m.first = append(m.first, p[:min(int64(n), 255-before)]...)
+		m.mu.Unlock()
+	}
 	return n, err
+}
+
+func (m *meter) Write(p []byte) (int, error) {
+	n, err := m.Conn.Write(p)
+	if err != nil {
+		m.broken.Store(true)
+	}
+	return n, err
+}
+
+// greeting is what the other side has said that an SSH server does not say, or
+// "".
+func (m *meter) greeting() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if bytes.HasPrefix(m.first, []byte("SSH-")) || bytes.Contains(m.first, []byte("\nSSH-")) {
+		return ""
+	}
+	return lastLines(string(m.first), 2)
 }
 
 // missedProbes is how many intervals in a row may pass in silence, as

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -46,18 +45,20 @@ const (
 // than root, so a script of root's goes on until it writes or reads: what must
 // not outlive a run is started under a name that can be stopped.
 func (c *Conn) Run(ctx context.Context, command Command) error {
-	if err := c.acquire(ctx); err != nil {
-		return err
-	}
-	defer c.release()
-	session, err := c.open(ctx)
+	return c.run(ctx, command, false)
+}
+
+// run is Run; lasting says that the script goes on until it is told to end.
+func (c *Conn) run(ctx context.Context, command Command, lasting bool) error {
+	session, err := c.open(ctx, lasting)
 	if err != nil {
 		return err
 	}
+	defer c.release(lasting)
 	out := newOutput(command.Stdout, command.Stderr, func() { session.Close() })
 	defer out.close()
 	call := c.prepare(command, out)
-	session.Stdout, session.Stderr = out.stdout(), call.stderr
+	session.Stdout, session.Stderr = call.stdout, call.stderr
 	stdin, err := session.StdinPipe()
 	if err != nil {
 		return fmt.Errorf("run a script on %s: %w", c.name, err)
@@ -78,54 +79,6 @@ func (c *Conn) Run(ctx context.Context, command Command) error {
 		return fmt.Errorf("stopped on %s: %w", c.name, context.Cause(ctx))
 	}
 	return c.verdict(err, call, out)
-}
-
-// open opens a session channel. sshd counts a session until it has tidied up
-// after it, so a refusal is tried again for a moment.
-func (c *Conn) open(ctx context.Context) (session *ssh.Session, err error) {
-	for _, pause := range []time.Duration{50, 150, 500, 0} {
-		var refused *ssh.OpenChannelError
-		session, err = c.tryOpen(ctx)
-		if !errors.As(err, &refused) || pause == 0 {
-			break
-		}
-		time.Sleep(pause * time.Millisecond)
-	}
-	return session, err
-}
-
-func (c *Conn) tryOpen(ctx context.Context) (*ssh.Session, error) {
-	type result struct {
-		session *ssh.Session
-		err     error
-	}
-	opened := make(chan result, 1)
-	go func() {
-		session, err := c.client.NewSession()
-		opened <- result{session, err}
-	}()
-	select {
-	case <-ctx.Done():
-		go func() {
-			if r := <-opened; r.err == nil {
-				r.session.Close()
-			}
-		}()
-		return nil, fmt.Errorf("open a session on %s: %w", c.name, context.Cause(ctx))
-	case r := <-opened:
-		if r.err == nil {
-			return r.session, nil
-		}
-		var refused *ssh.OpenChannelError
-		if errors.As(r.err, &refused) {
-			return nil, fmt.Errorf("%s opens no further session (%s); see MaxSessions in its sshd_config, it must be at least %d: %w",
-				c.name, refused.Message, maxSessions, r.err)
-		}
-		if c.ended() {
-			return nil, c.lost()
-		}
-		return nil, fmt.Errorf("open a session on %s: %w", c.name, r.err)
-	}
 }
 
 // errExec stands for x/crypto's error, which carries the whole command.
@@ -168,8 +121,8 @@ func (c *Conn) verdict(err error, call *call, out *output) error {
 	default:
 		code = -1
 	}
-	if call.gate != nil && !call.gate.passed() {
-		return c.sudoFailed(code, call.gate.said())
+	if !call.started() {
+		return call.notStarted(code)
 	}
 	if code == 0 {
 		return nil

@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -59,6 +60,7 @@ var (
 	accountsValue users
 	accountsError error
 	accountsMade  []string
+	accountsMutex sync.Mutex
 )
 
 // accounts creates the throw-away users, which TestMain removes.
@@ -69,16 +71,7 @@ func accounts(t *testing.T) users {
 		u := users{free: tag + "free", asks: tag + "asks", none: tag + "none", password: "Gr8" + rand.Text()}
 		shells := map[string]string{u.free: "/bin/bash", u.asks: "/bin/sh", u.none: "/bin/bash"}
 		for _, name := range []string{u.free, u.asks, u.none} {
-			accountsMade = append(accountsMade, name)
-			cmd := exec.Command("useradd", "--create-home", "--shell", shells[name], name)
-			if out, err := cmd.CombinedOutput(); err != nil {
-				accountsError = fmt.Errorf("useradd: %w: %s", err, out)
-				return
-			}
-			cmd = exec.Command("chpasswd")
-			cmd.Stdin = strings.NewReader(name + ":" + u.password + "\n")
-			if out, err := cmd.CombinedOutput(); err != nil {
-				accountsError = fmt.Errorf("chpasswd: %w: %s", err, out)
+			if accountsError = createAccount(name, shells[name], u.password); accountsError != nil {
 				return
 			}
 		}
@@ -90,6 +83,42 @@ func accounts(t *testing.T) users {
 		t.Fatalf("create throw-away users (the test needs root, passwd and sudo): %v", accountsError)
 	}
 	return accountsValue
+}
+
+// createAccount adds a user that TestMain removes.
+func createAccount(name, shell, password string) error {
+	accountsMade = append(accountsMade, name)
+	if out, err := exec.Command("useradd", "--create-home", "--shell", shell, name).CombinedOutput(); err != nil {
+		return fmt.Errorf("useradd: %w: %s", err, out)
+	}
+	cmd := exec.Command("chpasswd")
+	cmd.Stdin = strings.NewReader(name + ":" + password + "\n")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("chpasswd: %w: %s", err, out)
+	}
+	return nil
+}
+
+// account is one more throw-away user, with a login shell and what the
+// sudoers say of it, such as "ALL=(ALL) NOPASSWD: ALL"; "" for nothing.
+func account(t *testing.T, shell, sudo string) (name, password string) {
+	t.Helper()
+	accounts(t)
+	accountsMutex.Lock()
+	defer accountsMutex.Unlock()
+	name, password = "hft"+strings.ToLower(rand.Text()[:8]), "Gr8"+rand.Text()
+	if err := createAccount(name, shell, password); err != nil {
+		t.Fatal(err)
+	}
+	if sudo != "" {
+		file := "/etc/sudoers.d/" + name
+		rules := fmt.Sprintf("%s %s\n", name, strings.ReplaceAll(sudo, "$USER", name))
+		if err := os.WriteFile(file, []byte(rules), 0o440); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { os.Remove(file) })
+	}
+	return name, password
 }
 
 func sudoersFile(u users) string { return filepath.Join("/etc/sudoers.d", u.free) }
@@ -106,10 +135,13 @@ func removeAccounts() {
 
 // An sshd is one running server.
 type sshd struct {
-	t    *testing.T
-	dir  string
-	port int
-	keys map[string]ssh.Signer // host keys: "ed25519", "ecdsa", "rsa"
+	t       *testing.T
+	dir     string
+	host    string // address it listens on, an IPv6 zone after "%"
+	port    int
+	keys    map[string]ssh.Signer // host keys: "ed25519", "ecdsa", "rsa"
+	config  []string              // lines of sshd_config
+	process *os.Process
 }
 
 // startSSHD starts a server with host keys of all three kinds, or with those
@@ -128,34 +160,35 @@ func startSSHD(t *testing.T, kinds []string, lines ...string) *sshd {
 	if kinds == nil {
 		kinds = []string{"ed25519", "ecdsa", "rsa"}
 	}
-	s := &sshd{t: t, dir: folder(t), keys: map[string]ssh.Signer{}}
+	s := &sshd{t: t, dir: folder(t), host: "127.0.0.1", keys: map[string]ssh.Signer{}}
+	for _, line := range lines {
+		if host, ok := strings.CutPrefix(line, "ListenAddress "); ok {
+			s.host = host
+		}
+	}
 	config := []string{
-		"ListenAddress 127.0.0.1", "PidFile none", "StrictModes no", "UsePAM no",
-		"PasswordAuthentication no", "KbdInteractiveAuthentication no", "MaxStartups 200", "LogLevel ERROR",
+		"PidFile none", "StrictModes no", "UsePAM no",
+		"PasswordAuthentication no", "KbdInteractiveAuthentication no", "LogLevel ERROR",
 		"AuthorizedKeysFile " + s.dir + "/keys-%u",
 	}
 	if !strings.Contains(strings.Join(lines, "\n"), "Subsystem") {
 		config = append(config, "Subsystem sftp internal-sftp")
+	}
+	if !strings.Contains(strings.Join(lines, "\n"), "MaxStartups") { // of this one the last counts
+		config = append(config, "MaxStartups 200")
+	}
+	if !strings.Contains(strings.Join(lines, "\n"), "ListenAddress") {
+		config = append(config, "ListenAddress "+s.host)
 	}
 	for _, kind := range kinds {
 		private := newKey(t, kind)
 		config = append(config, "HostKey "+writeKey(t, filepath.Join(s.dir, "host_"+kind), private))
 		s.keys[kind] = signer(t, private)
 	}
-	config = append(slices.Clone(lines), config...) // the first value counts
-	file := filepath.Join(s.dir, "sshd_config")
-	write := func(lines []string) {
-		writeFile(t, file, strings.ReplaceAll(strings.Join(lines, "\n"), "$DIR", s.dir)+"\n")
-	}
-	// OpenSSH from 9.8 on bans addresses that fail to log in; older ones don't
-	// know the word.
-	write(append(slices.Clone(config), "PerSourcePenalties no"))
-	if exec.Command(sshdPath, "-t", "-f", file).Run() != nil {
-		write(config)
-	}
-	for range 5 { // somebody else may take the free port meanwhile
-		s.port = freePort(t)
-		if s.start(file) {
+	s.config = append(slices.Clone(lines), config...) // the first value counts
+	for range 5 {                                     // somebody else may take the free port meanwhile
+		s.configure()
+		if s.start() {
 			return s
 		}
 	}
@@ -163,15 +196,37 @@ func startSSHD(t *testing.T, kinds []string, lines ...string) *sshd {
 	return nil
 }
 
+// configure writes the configuration with a new port and further lines that go
+// before the others.
+func (s *sshd) configure(lines ...string) {
+	s.t.Helper()
+	s.config = append(slices.Clone(lines), s.config...)
+	s.port = freePort(s.t)
+	write := func(lines ...string) {
+		text := strings.Join(append(lines, s.config...), "\n")
+		writeFile(s.t, s.file(), strings.ReplaceAll(text, "$DIR", s.dir)+"\n")
+	}
+	port := fmt.Sprint("Port ", s.port)
+	// OpenSSH from 9.8 on bans addresses that fail to log in; older ones don't
+	// know the word.
+	write(port, "PerSourcePenalties no")
+	if exec.Command(sshdPath, "-t", "-f", s.file()).Run() != nil {
+		write(port)
+	}
+}
+
+func (s *sshd) file() string { return filepath.Join(s.dir, "sshd_config") }
+
 // start reports whether the server came up on its port.
-func (s *sshd) start(config string) bool {
+func (s *sshd) start() bool {
 	t := s.t
 	var log bytes.Buffer
-	cmd := exec.Command(sshdPath, "-D", "-e", "-f", config, "-p", strconv.Itoa(s.port))
+	cmd := exec.Command(sshdPath, "-D", "-e", "-f", s.file())
 	cmd.Stderr = &log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	s.process = cmd.Process
 	ended := make(chan struct{})
 	go func() { cmd.Wait(); close(ended) }()
 	t.Cleanup(func() {
@@ -181,6 +236,11 @@ func (s *sshd) start(config string) bool {
 			t.Logf("sshd on port %d said:\n%s", s.port, log.String())
 		}
 	})
+	return s.listens(ended)
+}
+
+// listens reports whether the server answers on its port before it ends.
+func (s *sshd) listens(ended <-chan struct{}) bool {
 	for {
 		if conn, err := net.Dial("tcp", s.addr()); err == nil {
 			conn.Close()
@@ -194,7 +254,22 @@ func (s *sshd) start(config string) bool {
 	}
 }
 
-func (s *sshd) addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
+// reload moves the running server to another port, as "systemctl reload ssh"
+// does after a change of sshd_config.
+func (s *sshd) reload(lines ...string) {
+	s.t.Helper()
+	s.configure(lines...)
+	if err := s.process.Signal(syscall.SIGHUP); err != nil {
+		s.t.Fatal(err)
+	}
+	patience := make(chan struct{})
+	time.AfterFunc(5*time.Second, func() { close(patience) })
+	if !s.listens(patience) {
+		s.t.Fatal("sshd does not come back")
+	}
+}
+
+func (s *sshd) addr() string { return net.JoinHostPort(s.host, strconv.Itoa(s.port)) }
 
 // admit lets public keys log in as user.
 func (s *sshd) admit(user string, keys ...ssh.PublicKey) {
@@ -214,7 +289,7 @@ func (s *sshd) target(user string) Target {
 	s.t.Helper()
 	private := newKey(s.t, "ed25519")
 	s.admit(user, signer(s.t, private).PublicKey())
-	target := Target{Name: "production", Address: "127.0.0.1", Port: s.port, User: user,
+	target := Target{Name: "production", Address: s.host, Port: s.port, User: user,
 		Identity: writeKey(s.t, filepath.Join(folder(s.t), "id"), private)}
 	for _, kind := range []string{"ed25519", "ecdsa", "rsa"} {
 		if k, ok := s.keys[kind]; ok {
@@ -327,7 +402,7 @@ func wants(t *testing.T, err, kind error, mentions ...string) {
 	if err == nil {
 		t.Fatalf("no error, want %v", kind)
 	}
-	for _, other := range []error{ErrUnreachable, ErrHostKey, ErrAuth, ErrSudo} {
+	for _, other := range []error{ErrUnreachable, ErrHostKey, ErrAuth, ErrShell, ErrSudo} {
 		if is(err, other) != (other == kind) {
 			t.Errorf("errors.Is(err, %v) is %v for: %v", other, is(err, other), err)
 		}

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/rand"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path"
 	"slices"
@@ -52,29 +54,32 @@ func (c *Conn) sftp(ctx context.Context) (*sftp.Client, error) {
 }
 
 func (c *Conn) openSFTP(ctx context.Context) (*sftp.Client, error) {
-	if err := c.acquire(ctx); err != nil {
-		return nil, err
-	}
-	session, err := c.open(ctx)
-	if err != nil {
-		c.release()
-		return nil, err
-	}
-	client, err := startSFTP(session)
-	if err != nil {
-		session.Close()
-		c.release()
-		if c.ended() {
-			return nil, c.lost()
+	client, session, err := c.startSFTP(ctx, subsystem)
+	if err != nil && !c.ended() && ctx.Err() == nil {
+		// It is not set up, or what the login shell prints garbles it.
+		slog.Debug("start sftp-server without the subsystem", "server", c.name, "error", err)
+		var second error
+		if client, session, second = c.startSFTP(ctx, program); second != nil {
+			err = fmt.Errorf("open SFTP on %s: %w; check \"Subsystem sftp\" in its sshd_config (without it: %v)", c.name, err, second)
+		} else {
+			err = nil
 		}
-		return nil, fmt.Errorf("open SFTP on %s: %w; check \"Subsystem sftp\" in its sshd_config", c.name, err)
+	}
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("open SFTP on %s: %w", c.name, context.Cause(ctx))
+	case c.ended():
+		return nil, c.lost()
+	default:
+		return nil, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.files != nil { // somebody was faster
 		client.Close()
 		session.Close()
-		c.release()
+		c.release(true)
 		return c.files, nil
 	}
 	c.files = client
@@ -82,7 +87,7 @@ func (c *Conn) openSFTP(ctx context.Context) (*sftp.Client, error) {
 		client.Wait()
 		session.Close()
 		c.forget(client)
-		c.release()
+		c.release(true)
 	}()
 	return client, nil
 }
@@ -96,20 +101,68 @@ func (c *Conn) forget(client *sftp.Client) {
 	}
 }
 
-func startSFTP(session *ssh.Session) (*sftp.Client, error) {
-	stdin, err := session.StdinPipe()
+// startSFTP opens a session and, in it, a client of the server that begin
+// starts.
+func (c *Conn) startSFTP(ctx context.Context, begin func(*ssh.Session, io.Reader) (io.Reader, error)) (*sftp.Client, *ssh.Session, error) {
+	session, err := c.open(ctx, true)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	stdout, err := session.StdoutPipe()
+	stop := context.AfterFunc(ctx, func() { session.Close() })
+	defer stop()
+	client, err := func() (*sftp.Client, error) {
+		stdin, err := session.StdinPipe()
+		if err != nil {
+			return nil, err
+		}
+		stdout, err := session.StdoutPipe()
+		if err != nil {
+			return nil, err
+		}
+		answers, err := begin(session, stdout)
+		if err != nil {
+			return nil, err
+		}
+		return sftp.NewClientPipe(answers, stdin,
+			sftp.UseConcurrentWrites(true), sftp.UseConcurrentReads(true), sftp.MaxConcurrentRequestsPerFile(64))
+	}()
 	if err != nil {
-		return nil, err
+		session.Close()
+		c.release(true)
+		return nil, nil, err
 	}
-	if err := session.RequestSubsystem("sftp"); err != nil {
-		return nil, err
+	return client, session, nil
+}
+
+func subsystem(session *ssh.Session, stdout io.Reader) (io.Reader, error) {
+	return stdout, session.RequestSubsystem("sftp")
+}
+
+// sftpServers are where OpenSSH's sftp-server lies: Debian and Ubuntu, Red Hat,
+// Arch and SUSE, Alpine.
+const sftpServers = "/usr/lib/openssh/sftp-server /usr/libexec/openssh/sftp-server /usr/lib/ssh/sftp-server /usr/libexec/sftp-server"
+
+// program starts OpenSSH's sftp-server as a command, and skips what the login
+// shell prints before it.
+func program(session *ssh.Session, stdout io.Reader) (io.Reader, error) {
+	mark := rand.Text()
+	err := session.Start("exec sh -c " + shell.Quote("for server in "+sftpServers+
+		`; do [ -x $server ] && echo `+apart(mark)+` && exec $server; done; echo there is no sftp-server`))
+	if err != nil {
+		return nil, errExec
 	}
-	return sftp.NewClientPipe(stdout, stdin,
-		sftp.UseConcurrentWrites(true), sftp.UseConcurrentReads(true), sftp.MaxConcurrentRequestsPerFile(64))
+	lines := bufio.NewReader(stdout)
+	said := ""
+	for {
+		line, err := lines.ReadString('\n')
+		if strings.HasSuffix(strings.TrimSpace(line), mark) {
+			return lines, nil
+		}
+		said = (said + line)[max(0, len(said)+len(line)-stderrTail):]
+		if err != nil {
+			return nil, fmt.Errorf("its login shell said %q", lastLines(said, 2))
+		}
+	}
 }
 
 // Stage uploads files into a new folder that only the login user can enter,

@@ -102,9 +102,33 @@ func TestStagingThatFailsSaysWhereAndWhy(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "production as "+u.none) || !strings.Contains(err.Error(), "ermission denied") {
 		t.Error(err)
 	}
-	none := startSSHD(t, []string{"ed25519"}, "Subsystem sftp /no/such/server")
-	if _, err = dial(t, none.target("root"), Options{}).Stage(t.Context(), []Upload{{Path: "a"}}); err == nil || !strings.Contains(err.Error(), "Subsystem sftp") {
+	forced := startSSHD(t, []string{"ed25519"}, "ForceCommand echo no files today")
+	if _, err = dial(t, forced.target("root"), Options{}).Stage(t.Context(), []Upload{{Path: "a"}}); err == nil ||
+		!strings.Contains(err.Error(), "Subsystem sftp") || !strings.Contains(err.Error(), "no files today") {
 		t.Error(err)
+	}
+}
+
+// An sftp-server that is run by the login shell answers with what that shell's
+// startup files print first: "Received message too long", as sftp(1) puts it.
+func TestFilesAreStagedWithoutASubsystemAndBehindAShellThatGreets(t *testing.T) {
+	t.Parallel()
+	greeter, _ := account(t, "/bin/bash", "")
+	greet(t, greeter)
+	for _, subsystem := range []string{"Subsystem sftp /no/such/server", "Subsystem other /bin/true", "Subsystem sftp /usr/lib/openssh/sftp-server"} {
+		server := startSSHD(t, []string{"ed25519"}, subsystem, "MaxSessions 1")
+		for _, user := range []string{"root", greeter} {
+			c := dial(t, server.target(user), Options{})
+			dir, err := c.Stage(t.Context(), []Upload{{Path: "a", Content: []byte("content")}})
+			if err != nil {
+				t.Errorf("%s as %s: %v", subsystem, user, err)
+				continue
+			}
+			if content, err := os.ReadFile(dir + "/a"); err != nil || string(content) != "content" {
+				t.Errorf("%s as %s: %q, %v", subsystem, user, content, err)
+			}
+			os.RemoveAll(dir)
+		}
 	}
 }
 

@@ -1,13 +1,11 @@
 package transport
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -31,52 +29,69 @@ type call struct {
 	command string
 	body    []byte    // script to send before the caller's stdin
 	stdin   io.Reader // the caller's
-	gate    *gate     // nil without sudo
 	asks    bool      // sudo may ask for a password
 	silent  bool      // nothing is to be sent, not even the end of stdin, which would be a trip of its own
-	stderr  io.Writer
+	stdout  *gate
+	stderr  *gate
+	shell   string // what the login shell says on stdout before sudo; "" without sudo
 
 	mu  sync.Mutex
 	err error // what went wrong on this side
 }
 
 func (c *Conn) prepare(command Command, out *output) *call {
-	k := &call{conn: c, stdin: command.Stdin, stderr: out.stderr()}
+	k := &call{conn: c, stdin: command.Stdin, stdout: newGate(out.stdout()), stderr: newGate(out.stderr())}
+	script := strings.ReplaceAll(command.Script, "\x00", "") // no argument can hold it
+	start := k.stdout.announcement("") + k.stderr.announcement(" >&2")
 	if !command.Sudo || c.user == "root" {
-		k.command = "exec sh -c " + shell.Quote(command.Script)
+		k.command = "exec sh -c " + shell.Quote(start+decoded) + " sh " + portable(script)
 		if k.silent = command.Stdin == nil; k.silent {
 			k.command += " </dev/null"
 		}
 		if len(k.command) >= maxArgument {
 			k.silent = false
-			body, stub := wrap(command.Script, "")
+			body, stub := wrap(script, start)
 			k.command, k.body = "exec sh -c "+shell.Quote(stub), body
 		}
 		return k
 	}
-	k.gate = newGate(k.stderr)
-	k.stderr = k.gate
-	body, stub := wrap(command.Script, k.gate.announcement())
+	k.shell = rand.Text()
+	body, stub := wrap(script, start+"unset LC_ALL; ")
 	// LC_ALL=C makes sudo's messages readable to sudoFailed; the stub drops it
 	// again. -H keeps root's files out of the user's home.
 	sudo := "env LC_ALL=C sudo -H -n -- sh -c " + shell.Quote(stub)
+	hello := "echo " + apart(k.shell) + "; "
 	if k.asks = c.options.SudoPassword != nil && !c.root.free(); k.asks {
-		sudo = "env LC_ALL=C sudo -H -S -p " + k.gate.prompt + " -- sh -c " + shell.Quote(stub)
-	} else if piped := "printf %s " + shell.Quote(string(body)) + " | " + sudo; command.Stdin == nil && len(piped) < maxArgument {
+		k.stderr.prompt = rand.Text()
+		sudo = "env LC_ALL=C sudo -H -S -p " + k.stderr.prompt + " -- sh -c " + shell.Quote(stub)
+	} else if piped := hello + "printf %b " + portable(string(body)) + " | " + sudo; command.Stdin == nil && len(piped) < maxArgument {
 		k.command, k.silent = piped, true
 		return k
 	}
-	k.command, k.body = "exec "+sudo, body
+	k.command, k.body = hello+"exec "+sudo, body
 	return k
+}
+
+// started reports whether the script has begun to run.
+func (k *call) started() bool { return k.stdout.passed() || k.stderr.passed() }
+
+// notStarted explains why the script has not begun to run: the login shell
+// did not come to sudo, or sudo did not come to the script.
+func (k *call) notStarted(code int) error {
+	if k.shell != "" && strings.Contains(k.stdout.said(), k.shell) {
+		return k.conn.sudoFailed(code, k.stderr.said())
+	}
+	return k.conn.shellFailed(code, k.stdout.said()+"\n"+k.stderr.said())
 }
 
 // wrap returns script with a last line that proves it complete, and the stub
 // that reads it from stdin, in full before anything of it runs, and runs it.
-// What stdin holds after it is left to the script.
+// What stdin holds after it is left to the script: dd reads not a byte too
+// many, unlike busybox's head.
 func wrap(script, first string) (body []byte, stub string) {
 	end := rand.Text()
 	body = []byte(script + "\n#" + end)
-	stub = first + fmt.Sprintf(`holdfast_script=$(head -c %d); case $holdfast_script in *"#%s") eval "$holdfast_script";; `+
+	stub = first + fmt.Sprintf(`holdfast_script=$(dd bs=%d count=1 iflag=fullblock 2>/dev/null); case $holdfast_script in *"#%s") eval "$holdfast_script";; `+
 		`*) echo "the script arrived incomplete and was not run" >&2; exit 74;; esac`, len(body), end)
 	return body, stub
 }
@@ -115,12 +130,12 @@ func (k *call) unlock(ctx context.Context, stdin io.Writer) error {
 		select {
 		case <-ctx.Done():
 			return nil // the command has ended, or the caller has lost interest
-		case <-k.gate.open:
+		case <-k.stderr.open:
 			if !asked {
 				c.root.setFree()
 			}
 			return nil
-		case <-k.gate.asked:
+		case <-k.stderr.asked:
 			if asked {
 				c.root.forget()
 				return fail(ErrSudo, nil, "sudo on %s does not accept the password given for user %s; run again with the right one", c.name, c.user)
@@ -227,82 +242,4 @@ func (c *Conn) sudoFailed(code int, said string) error {
 		why = fmt.Sprintf("insists on a terminal (requiretty); as root, add \"Defaults:%s !requiretty\" to the sudoers", c.user)
 	}
 	return fail(ErrSudo, nil, "sudo on %s %s", c.name, why)
-}
-
-// A gate reads the stderr of a command under sudo. Until the script announces
-// itself, what comes is sudo's: a prompt, or a complaint. After that it passes
-// everything on. The words it looks for are random, and not spelled out in the
-// command, so that neither sudo's echo of it nor the script can fake them.
-type gate struct {
-	prompt string
-	mark   string
-	out    io.Writer
-	open   chan struct{} // closed when the script has started
-	asked  chan struct{} // one value a prompt
-
-	mu     sync.Mutex
-	before []byte // what sudo said; prompts cut out
-}
-
-func newGate(out io.Writer) *gate {
-	return &gate{prompt: rand.Text(), mark: rand.Text(), out: out, open: make(chan struct{}), asked: make(chan struct{}, 8)}
-}
-
-// announcement is the shell text by which the script says that it has started.
-func (g *gate) announcement() string {
-	half := len(g.mark) / 2
-	return fmt.Sprintf(`printf '%%s%%s\n' %s %s >&2; unset LC_ALL; `, g.mark[:half], g.mark[half:])
-}
-
-func (g *gate) Write(p []byte) (int, error) {
-	if g.passed() {
-		return g.out.Write(p)
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.before = append(g.before, p...)
-	for {
-		before, after, found := bytes.Cut(g.before, []byte(g.prompt))
-		if !found {
-			break
-		}
-		g.before = append(bytes.Clone(before), after...)
-		select {
-		case g.asked <- struct{}{}:
-		default:
-		}
-	}
-	before, after, found := bytes.Cut(g.before, []byte(g.mark+"\n"))
-	if !found {
-		g.before = g.before[max(0, len(g.before)-stderrTail):]
-		return len(p), nil
-	}
-	if len(bytes.TrimSpace(before)) > 0 {
-		slog.Debug("sudo said", "text", lastLines(string(before), 5))
-	}
-	g.before = before
-	close(g.open)
-	if len(after) > 0 {
-		if _, err := g.out.Write(after); err != nil {
-			return 0, err
-		}
-	}
-	return len(p), nil
-}
-
-// passed reports whether the script has started.
-func (g *gate) passed() bool {
-	select {
-	case <-g.open:
-		return true
-	default:
-		return false
-	}
-}
-
-// said is what sudo printed on stderr before the script started.
-func (g *gate) said() string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return string(g.before)
 }

@@ -24,14 +24,12 @@ type Terminal struct {
 // on that terminal by itself. The error is an *ExitError when the command ended
 // with a status other than 0, and wraps ErrUnreachable when the connection broke.
 func (c *Conn) Interact(ctx context.Context, command string, terminal Terminal) error {
-	if err := c.acquire(ctx); err != nil {
-		return err
-	}
-	defer c.release()
-	session, err := c.open(ctx)
+	const lasting = true // nobody knows when the person is done
+	session, err := c.open(ctx, lasting)
 	if err != nil {
 		return err
 	}
+	defer c.release(lasting)
 	defer session.Close()
 	kind := terminal.Kind
 	if kind == "" {

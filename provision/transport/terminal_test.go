@@ -54,8 +54,8 @@ func TestATerminalIsInteractiveKnowsItsSizeAndHandsTheExitStatusOn(t *testing.T)
 	typed("tty && echo $TERM=$(stty size)")
 	shown.await(t, "vt100=23 71")
 	resized <- [2]int{100, 40}
-	typed("echo now=$(stty size)")
-	shown.await(t, "now=40 100")
+	typed("until [ \"$(stty size)\" = '40 100' ]; do sleep 0.1; done; echo it is $((40 * 100))")
+	shown.await(t, "it is 4000")
 	typed("exit 7")
 	var exit *ExitError
 	if err := <-ended; !errors.As(err, &exit) || exit.Code != 7 {

@@ -9,10 +9,11 @@
 //     pinned fingerprint, else known_hosts, else a person's yes, which is
 //     recorded. A changed key always fails.
 //   - What failed can be told apart with errors.Is (ErrUnreachable, ErrHostKey,
-//     ErrAuth, ErrSudo, or an *ExitError of the script itself), and each message
+//     ErrAuth, ErrShell, ErrSudo, or an *ExitError of the script itself), and each message
 //     says what to do next.
 //   - No secret is put into an argument list, a log or an error: the sudo
-//     password goes to sudo's stdin and nowhere else, a passphrase to the key.
+//     password goes to sudo's stdin and nowhere else, a passphrase to the key, a
+//     login password over a connection whose host key has been checked.
 //   - Round trips are counted. With the right key offered first a connection
 //     costs 7 of them and a script of less than 127 KiB 2 more.
 package transport
@@ -32,11 +33,6 @@ import (
 )
 
 const (
-	// maxSessions is how many exec and SFTP channels one connection keeps open
-	// at a time. sshd's MaxSessions is 10 by default (sshd_config(5)) and
-	// hardening guides lower it.
-	maxSessions = 4
-
 	defaultTimeout   = 15 * time.Second
 	defaultKeepalive = 15 * time.Second
 )
@@ -71,11 +67,17 @@ type Options struct {
 	// server has said that it accepts the key, up to three times. nil leaves
 	// encrypted keys to the agent.
 	Passphrase func(keyfile string) ([]byte, error)
+	// Password is asked for the password of the target's user, for first contact
+	// with a server that knows no key of ours: only after it has refused the
+	// keys and where it takes one ("password" or "keyboard-interactive"), up to
+	// three times, and not again after the same wrong one. Bastions don't get
+	// it. It is kept until the login is done. nil: keys only.
+	Password func() (string, error)
 	// SudoPassword is asked once a connection for the password that sudo wants,
 	// and only when sudo does want one. nil: sudo must not ask (sudo -n).
 	SudoPassword func() (string, error)
 	// Timeout bounds connecting and logging in to each hop, without the time a
-	// person is being asked. Default 15 s.
+	// person is being asked. Default: ConnectTimeout of ssh_config, else 15 s.
 	Timeout time.Duration
 	// Keepalive is the interval in which an idle connection is probed; after
 	// three unanswered probes it is closed. Default 15 s, negative: never.
@@ -95,8 +97,8 @@ type Conn struct {
 	before  []*ssh.Client // bastions on the way, outermost first
 	options Options
 
-	slots chan struct{} // one token for each open session
-	done  chan struct{} // closed when the connection has ended
+	sessions *sessions
+	done     chan struct{} // closed when the connection has ended
 
 	mu    sync.Mutex
 	cause error // why the connection ended
@@ -112,9 +114,7 @@ func Dial(ctx context.Context, target Target, options Options) (*Conn, error) {
 	if target.Name == "" {
 		target.Name = target.Address
 	}
-	if options.Timeout <= 0 {
-		options.Timeout = defaultTimeout
-	}
+	options.Timeout = max(options.Timeout, 0)
 	if options.Keepalive == 0 {
 		options.Keepalive = defaultKeepalive
 	}
@@ -147,7 +147,7 @@ func Dial(ctx context.Context, target Target, options Options) (*Conn, error) {
 	c := &Conn{
 		name: target.Name, user: hops[last].user, hostKey: hostKey,
 		client: clients[last], before: clients[:last], options: options,
-		slots: make(chan struct{}, maxSessions), done: make(chan struct{}),
+		sessions: newSessions(), done: make(chan struct{}),
 	}
 	go c.watch()
 	if options.Keepalive > 0 {
@@ -223,17 +223,3 @@ func (c *Conn) ended() bool {
 		return false
 	}
 }
-
-// acquire takes one of the connection's session slots; release returns it.
-func (c *Conn) acquire(ctx context.Context) error {
-	select {
-	case c.slots <- struct{}{}:
-		return nil
-	case <-c.done:
-		return c.lost()
-	case <-ctx.Done():
-		return fmt.Errorf("wait for a free session on %s: %w", c.name, context.Cause(ctx))
-	}
-}
-
-func (c *Conn) release() { <-c.slots }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"holdfast/provision"
+	"holdfast/provision/hardening"
 	"holdfast/stacks"
 	"holdfast/stacks/migrate"
 )
@@ -30,7 +31,8 @@ func (p *Pair) plan(ctx context.Context, locked bool) (*Plan, error) {
 	plan := &Plan{Environment: p.Env.Environment, Release: p.Release.ID}
 	for _, s := range p.Servers() {
 		s.provisioning = provision.Diff(p.desired(s), s.Facts)
-		part := ServerPlan{Role: s.Role, Address: s.Address(), Changes: []Change{}, Notes: s.provisioning.Notes}
+		part := ServerPlan{Role: s.Role, Address: s.Address(), Changes: []Change{},
+			Notes: append(s.provisioning.Notes, hardening.Off(p.Env.Config)...)}
 		for _, c := range s.provisioning.Changes {
 			part.Changes = append(part.Changes, Change{ID: c.ID, Concern: c.Concern, Summary: c.Summary, Why: c.Why, Diff: c.Diff})
 		}

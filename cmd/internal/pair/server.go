@@ -95,6 +95,7 @@ func (s *Server) dial(ctx context.Context, user string, port int) (*transport.Co
 		HostKey: s.Spec.HostKey, Identity: s.Spec.Identity, KnownHosts: known,
 	}
 	options := transport.Options{
+		Password:         s.pair.loginPassword(s.Role, user),
 		Timeout:          s.pair.options.ConnectTimeout,
 		AcceptNewHostKey: s.pair.acceptHostKey,
 		Passphrase:       s.pair.passphrase(),
@@ -217,6 +218,24 @@ func (p *Pair) sudoPassword(role string) func() (string, error) {
 			return password, nil
 		}
 		return ui.AskSecret("sudo password on " + role + ": ")
+	}
+}
+
+// loginPassword returns how the password of the user that a provider set up is
+// had, for first contact with a server that lets nobody in with a key yet: from
+// the environment, or from the operator's terminal. The deploy user has none.
+func (p *Pair) loginPassword(role, user string) func() (string, error) {
+	if user == p.Env.Access.User {
+		return nil
+	}
+	return func() (string, error) {
+		if password, ok := os.LookupEnv("HOLDFAST_SSH_PASSWORD"); ok {
+			p.ui.Redact([]string{password})
+			return password, nil
+		}
+		p.asking.Lock()
+		defer p.asking.Unlock()
+		return ui.AskSecret("password of " + user + " on " + role + ": ")
 	}
 }
 

@@ -1,0 +1,25 @@
+package hardening
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"holdfast/provision"
+)
+
+// banning keeps addresses out that fail to log in again and again.
+func banning(on target) []provision.Resource {
+	about := provision.About{Concern: "banning", Why: "who guesses is kept out before the guess is right"}
+	tuned := on.Hardening.Banning
+	return []provision.Resource{
+		// Written before the package, which starts the service as it is installed.
+		provision.File{About: about, Path: "/etc/fail2ban/jail.d/zz-holdfast.local", Content: template("fail2ban.conf",
+			"EXEMPT", strings.Join(slices.Concat(loopback, on.friends(), tuned.Exempt), " "),
+			"TRIES", strconv.Itoa(tuned.Tries), "WINDOW", strconv.Itoa(tuned.Window), "BAN", strconv.Itoa(tuned.Ban)),
+			Actions: []string{"restart fail2ban.service"}},
+		// It reads the journal through python3-systemd, and knows no other way.
+		provision.Packages{About: about, Names: []string{"fail2ban", "python3-systemd"}},
+		provision.Unit{About: about, Name: "fail2ban.service", State: provision.Running},
+	}
+}
