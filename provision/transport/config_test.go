@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
@@ -12,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/skeema/knownhosts"
+	"golang.org/x/crypto/ssh"
 )
 
 func countDials(n *int) func(context.Context, string, string) (net.Conn, error) {
@@ -199,4 +201,33 @@ Host gate
 	lost := target
 	lost.Port = freePort(t)
 	dialFails(t, lost, Options{Config: config}, ErrUnreachable, "bastion")
+}
+
+func TestFilesWithCarriageReturnsAreRead(t *testing.T) {
+	t.Parallel()
+	server := startSSHD(t, []string{"ed25519"})
+	target := server.unpinned(strings.ReplaceAll("# from Windows\n"+server.line("ed25519"), "\n", "\r\n"))
+	private := newKey(t, "ed25519")
+	crlf := func(file string) string {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return writeFile(t, file, strings.ReplaceAll(string(text), "\n", "\r\n"))
+	}
+	target.Identity = crlf(writeKey(t, filepath.Join(folder(t), "id"), private))
+	public := signer(t, private).PublicKey()
+	writeFile(t, target.Identity+".pub", string(ssh.MarshalAuthorizedKey(public)))
+	crlf(target.Identity + ".pub")
+	server.admit("root", public)
+	crlf(server.dir + "/keys-root")
+	target.Address, target.Port, target.User = "web", 0, ""
+	for _, start := range []string{"", "\ufeff"} {
+		config := writeFile(t, filepath.Join(folder(t), "config"),
+			fmt.Sprintf("%sHost web\r\n  HostName 127.0.0.1\r\n  Port %d\r\n  User root\r\n", start, server.port))
+		c := dial(t, target, Options{Config: config})
+		if out := mustRun(t, c, Command{Script: "printf 'a\\r\\nb\\r\\n'"}); out != "a\r\nb\r\n" {
+			t.Errorf("got %q", out)
+		}
+	}
 }

@@ -27,6 +27,7 @@ var certAlgorithms = []string{
 	ssh.CertAlgoED25519v01,
 	ssh.CertAlgoECDSA256v01, ssh.CertAlgoECDSA384v01, ssh.CertAlgoECDSA521v01,
 	ssh.CertAlgoRSASHA512v01, ssh.CertAlgoRSASHA256v01,
+	ssh.CertAlgoSKED25519v01, ssh.CertAlgoSKECDSA256v01,
 }
 
 // parsePin checks a pinned fingerprint and returns it as ssh prints them.
@@ -110,11 +111,11 @@ func (c *hostCheck) pinnedAlgorithms(wanted []knownKey) []string {
 // algorithmsOf are the signature algorithms for a key's type; none for what is
 // not safe to use (DSA, and RSA with SHA-1).
 func algorithmsOf(key ssh.PublicKey) []string {
-	if key.Type() == ssh.KeyAlgoRSA {
+	switch kind := key.Type(); {
+	case kind == ssh.KeyAlgoRSA:
 		return []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256}
-	}
-	if slices.Contains(plainAlgorithms, key.Type()) {
-		return []string{key.Type()}
+	case slices.Contains(plainAlgorithms, kind), kind == ssh.KeyAlgoSKED25519, kind == ssh.KeyAlgoSKECDSA256:
+		return []string{kind}
 	}
 	return nil
 }
