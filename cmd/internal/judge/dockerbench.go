@@ -64,7 +64,6 @@ func (s server) dockerBench(ctx context.Context) (*DockerBench, error) {
 	if b.Checked == 0 {
 		return nil, errors.New("no rule of the baseline names docker-bench")
 	}
-	b.addAccepted(baseline.DockerBench(), rules.Rules())
 	say("%s: docker-bench warns of %s", s.name, strings.Join(b.Warn, " "))
 	return b, nil
 }
@@ -127,19 +126,7 @@ func countBench(checks []baseline.BenchCheck, rules []baseline.Rule, result base
 	return b, nil
 }
 
-// addAccepted adds the checks that warn on every server: no rule stands for
-// them, and docs/docker-bench.md says why. Those of running containers are left
-// out, as here none runs.
-func (b *DockerBench) addAccepted(checks []baseline.BenchCheck, rules []baseline.Rule) {
-	for _, check := range checks {
-		stands := func(r baseline.Rule) bool { return slices.Contains(r.References, "docker-bench "+check.ID) }
-		if check.Warns && !strings.HasPrefix(check.ID, "5.") && !slices.ContainsFunc(rules, stands) {
-			b.Warn = append(b.Warn, check.ID)
-		}
-	}
-	b.sort()
-}
-
+// sort orders the checks by number.
 func (b *DockerBench) sort() {
 	byNumber := func(a, b string) int {
 		return slices.CompareFunc(strings.Split(a, "."), strings.Split(b, "."), func(a, b string) int {
