@@ -58,7 +58,7 @@ func TestDriftIsFoundAndMended(t *testing.T) {
 		{"echo 1 > /proc/sys/net/ipv4/conf/all/accept_redirects", "sysctl:/etc/sysctl.d/zz-holdfast.conf"},
 		{"echo ssh-ed25519 AAAA intruder >> ~deploy/.ssh/authorized_keys", "user:deploy"},
 		{"usermod -aG adm deploy", "user:deploy"},
-		{"echo root:guess | chpasswd", "user:root"},
+		{"usermod --password '$y$j9T$guess' root", "user:root"},
 		{"apt-get -qq remove unattended-upgrades >/dev/null 2>&1", "packages:updates"},
 		{"systemctl stop apt-daily.timer", "unit:apt-daily.timer"},
 	} {

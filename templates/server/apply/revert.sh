@@ -97,8 +97,9 @@ elif was ssh.service; then
         timeout 30 systemctl restart ssh.service || code=1
     fi
 fi
-# The operator may have been banned for logins that the new settings refused.
-! systemctl is-active --quiet fail2ban.service || timeout 10 fail2ban-client unban --all >/dev/null 2>&1
+# The operator may have been banned for logins that the new settings refused, or
+# be exempt no more.
+! systemctl is-active --quiet fail2ban.service || timeout 10 fail2ban-client reload --unban >/dev/null 2>&1
 
 if [ "$code" -ne 0 ]; then
     logger -t holdfast -p auth.err "not everything could be put back; it is tried again"
