@@ -273,8 +273,8 @@ mail: {host: smtp.example.com, from: a@example.com}`, 1)))
 	want := Config{
 		Environment: "production",
 		Servers: Servers{
-			Production: Server{Address: "203.0.113.10", Port: 22, User: "root"},
-			Audit:      Server{Address: "203.0.113.20", Port: 22, User: "root"},
+			Production: Server{Address: "203.0.113.10", Port: 22, User: "root", Platform: "linux/amd64"},
+			Audit:      Server{Address: "203.0.113.20", Port: 22, User: "root", Platform: "linux/amd64"},
 		},
 		Access:  Access{User: "deploy", Operators: []string{"keys/ada.pub"}},
 		Domains: Domains{API: "api.example.com", App: "app.example.com"},
