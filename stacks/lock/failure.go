@@ -29,9 +29,18 @@ type Failures []Failure
 func (f Failures) Error() string {
 	var lines []string
 	for _, one := range f {
-		lines = append(lines, fmt.Sprintf("resolve %s: %v", strings.Join(one.Refs, ", "), one.Cause))
+		lines = append(lines, fmt.Sprintf("resolve %s: %v", Some(one.Refs), one.Cause))
 	}
 	return strings.Join(lines, "\n")
+}
+
+// Some lists references for people: the first few, and how many more there are.
+func Some(refs []string) string {
+	const few = 5
+	if len(refs) <= few {
+		return strings.Join(refs, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(refs[:few], ", "), len(refs)-few)
 }
 
 // Hint is the first failure's that has one.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"holdfast/internal/environment"
 	"holdfast/internal/nearest"
@@ -121,8 +120,11 @@ func (p *Pair) pinned() error {
 	if len(floating) == 0 {
 		return nil
 	}
-	return configError{ui.Hint(fmt.Errorf("%s has no digest for %s of %s", lock.FileName, p.Env.Servers.Production.Platform, strings.Join(floating, ", ")),
-		"`holdfast lock` asks the registries for it; commit what it writes")}
+	hint := "`holdfast lock` asks the registries for it; commit what it writes"
+	if len(p.pins) == 0 {
+		return configError{ui.Hint(fmt.Errorf("no image has a digest in %s, which the servers pull by: there are %d to lock", lock.FileName, len(floating)), hint)}
+	}
+	return configError{ui.Hint(fmt.Errorf("%s has no digest for %s of %s", lock.FileName, p.Env.Servers.Production.Platform, lock.Some(floating)), hint)}
 }
 
 // suits returns an error when the images are locked for servers of another kind.
