@@ -21,7 +21,7 @@ tests = $(filter %_test.go,$(FILES))
 packages = $(addprefix ./,$(sort $(dir $(shell grep -l $(1) $(tests)))))
 # End-to-end tests and benchmarks go one package at a time: they share the
 # machine's engine and its processors with the servers they deploy to.
-in_lab = go test -tags lab -count 1 -p 1 -timeout 50m
+in_lab = go test -tags lab -count 1 -p 1 -parallel 16 -timeout 50m
 
 ## build: the program, bin/holdfast
 build:

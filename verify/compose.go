@@ -43,6 +43,9 @@ type Container struct {
 	PIDMode     string   `json:"pid_mode"`
 	IPCMode     string   `json:"ipc_mode"`
 	UTSMode     string   `json:"uts_mode"`
+	UserNS      string   `json:"userns_mode"` // "host" when it opts out of the daemon's user namespaces
+	Cgroup      string   `json:"cgroup_parent"`
+	Shared      []string `json:"shared"`  // targets of mounts whose own mounts show on the server (propagation shared)
 	Devices     []string `json:"devices"` // host devices handed in
 	Mounts      []Volume `json:"mounts"`
 	Networks    []string `json:"networks"`

@@ -17,8 +17,9 @@ type Reach struct {
 
 // A PortState is the outcome of one TCP connect.
 type PortState struct {
-	Port  int    `json:"port"`
-	State string `json:"state"` // "open", "closed" (refused) or "filtered" (no answer)
+	Address string `json:"address"` // of production: as the operator reaches it, or its private one
+	Port    int    `json:"port"`
+	State   string `json:"state"` // "open", "closed" (refused) or "filtered" (no answer)
 }
 
 // TLS is how production's domains are served on port 443.

@@ -14,6 +14,10 @@ type Server struct {
 	Listening  *Listening `json:"listening"`
 	Kernel     *Kernel    `json:"kernel"`
 	Accounts   *Accounts  `json:"accounts"`
+	Passwords  *Passwords `json:"passwords"`
+	Shell      *Shell     `json:"shell"`
+	Banners    *Banners   `json:"banners"`
+	Banning    *Banning   `json:"banning"`
 	Keys       *Keys      `json:"keys"`
 	Sudo       *Sudo      `json:"sudo"`
 	Files      *Files     `json:"files"`
@@ -22,11 +26,14 @@ type Server struct {
 	Journald   *Journald  `json:"journald"`
 	AppArmor   *AppArmor  `json:"apparmor"`
 	Auditd     *Auditd    `json:"auditd"`
+	Integrity  *Integrity `json:"integrity"`
 	CoreDumps  *CoreDumps `json:"core_dumps"`
 	Docker     *Docker    `json:"docker"`
 	Units      *Units     `json:"units"`
 	Reboot     *Reboot    `json:"reboot"`
 	Disks      *Disks     `json:"disks"`
+	Mounts     *Mounts    `json:"mounts"`
+	Memory     *Memory    `json:"memory"`
 	Release    *Release   `json:"release"`
 }
 
@@ -71,6 +78,7 @@ type SSHD struct {
 	GatewayPorts                 string   `json:"gatewayports"`
 	PermitUserEnvironment        string   `json:"permituserenvironment"`
 	LogLevel                     string   `json:"loglevel"`
+	Banner                       string   `json:"banner"` // file shown before the login, or "none"
 	KexAlgorithms                []string `json:"kexalgorithms"`
 	Ciphers                      []string `json:"ciphers"`
 	MACs                         []string `json:"macs"`
@@ -80,6 +88,9 @@ type SSHD struct {
 // HostKeys are the private keys sshd offers.
 type HostKeys struct {
 	Keys []HostKey `json:"keys"`
+	// SmallestGroup is the size in bits of the smallest Diffie-Hellman group in
+	// /etc/ssh/moduli, see moduli(5); 0 without such a file.
+	SmallestGroup int `json:"smallest_group"`
 }
 
 // A HostKey is one host key of sshd, described from its public half.
@@ -96,8 +107,8 @@ type HostKey struct {
 type Firewall struct {
 	Chains    []Chain  `json:"chains"`     // base chains: those attached to a hook
 	BootUnits []string `json:"boot_units"` // enabled units that load a ruleset at boot
-	// ConfigError is what "nft -c" says of /etc/nftables.conf; empty when it
-	// loads or does not exist.
+	// ConfigError is what "nft -c" says of /etc/nftables.conf and of the files
+	// that BootUnits load; empty when they load or do not exist.
 	ConfigError string `json:"config_error"`
 	// FlushesRuleset is true when /etc/nftables.conf flushes every table, also
 	// Docker's, whenever it is reloaded.
@@ -178,6 +189,7 @@ type User struct {
 type Keys struct {
 	Authorized []AuthorizedKeys `json:"authorized"`
 	Private    []PrivateKey     `json:"private"`
+	Declared   []string         `json:"declared"` // fingerprints of the keys that may come in; empty when nobody said
 }
 
 // AuthorizedKeys is one authorized_keys file.
@@ -225,7 +237,11 @@ type Packages struct {
 	RefreshesLists  bool     `json:"refreshes_lists"`  // APT::Periodic::Update-Package-Lists is on
 	SecurityOrigin  bool     `json:"security_origin"`  // unattended-upgrades takes security updates
 	AutoReboot      bool     `json:"auto_reboot"`      // Unattended-Upgrade::Automatic-Reboot
-	Installed       []string `json:"installed"`        // which of the unwanted packages rules ask for are installed
+	AutoRebootTime  string   `json:"auto_reboot_time"` // when: "now" when not set, or a time of day such as "03:30"
+	Installed       []string `json:"installed"`        // which of the packages rules ask for are installed
+	// RestartMode is what needrestart(1) does with services that use replaced
+	// files: "l" list, "i" ask, "a" restart; empty when it is not installed.
+	RestartMode string `json:"restart_mode"`
 }
 
 // Time says whether the clock is kept right.
@@ -251,8 +267,11 @@ type AppArmor struct {
 
 // Auditd is the state of the kernel's audit system.
 type Auditd struct {
-	Active bool     `json:"active"` // the daemon runs
-	Rules  []string `json:"rules"`  // lines of /etc/audit/rules.d
+	Active  bool     `json:"active"`  // the daemon runs
+	Rules   []string `json:"rules"`   // lines of /etc/audit/rules.d
+	Enabled int      `json:"enabled"` // of the kernel: 0 off, 1 on, 2 on and rules are fixed until a reboot
+	Lost    int      `json:"lost"`    // records that the kernel could not deliver
+	Loaded  []string `json:"loaded"`  // rules in the kernel
 }
 
 // CoreDumps says where the memory of a crashed process could end up.
@@ -260,6 +279,7 @@ type CoreDumps struct {
 	HardLimitZero bool   `json:"hard_limit_zero"` // "* hard core 0" in limits.conf(5)
 	Storage       string `json:"storage"`         // coredump.conf(5) Storage=; "" when systemd-coredump is not installed
 	Pattern       string `json:"pattern"`         // kernel.core_pattern
+	ServiceLimit  string `json:"service_limit"`   // systemd's DefaultLimitCORE: "0", "infinity", bytes
 }
 
 // Docker is the running Docker daemon.
@@ -278,6 +298,12 @@ type Docker struct {
 	SocketMode      string            `json:"socket_mode"`  // of /run/docker.sock
 	SocketGroup     string            `json:"socket_group"` // of /run/docker.sock
 	SocketOwner     string            `json:"socket_owner"` // of /run/docker.sock
+	StorageDriver   string            `json:"storage_driver"`
+	// SSHServers counts the processes named sshd that run in containers.
+	SSHServers int `json:"ssh_servers"`
+	// Files are those whose permissions CIS Docker 3 looks at, as far as they
+	// exist: units, sockets, configuration, certificates of registries.
+	Files []File `json:"files"`
 }
 
 // Units are systemd's units.
@@ -314,4 +340,76 @@ type Release struct {
 	// PublishedSecrets names secret files that hold a value printed in an
 	// upstream example; such a value is known to everyone.
 	PublishedSecrets []string `json:"published_secrets"`
+}
+
+// Passwords is what the server asks of passwords: login.defs(5) and PAM.
+type Passwords struct {
+	MaxDays     int    `json:"max_days"`     // PASS_MAX_DAYS for new accounts; 99999 is for ever
+	MinDays     int    `json:"min_days"`     // PASS_MIN_DAYS for new accounts
+	Umask       string `json:"umask"`        // UMASK, four octal digits; "" when not set
+	HomeMode    string `json:"home_mode"`    // HOME_MODE, four octal digits; "" when not set, which leaves it to Umask
+	Hash        string `json:"hash"`         // what PAM hashes new passwords with: "yescrypt", "sha512", …
+	Quality     string `json:"quality"`      // PAM module that new passwords must please; "" without one
+	LockAfter   int    `json:"lock_after"`   // failed attempts after which an account is locked; 0 is never
+	LockSeconds int    `json:"lock_seconds"` // for how long; 0 is until someone unlocks it
+}
+
+// Shell is what the deploy user's login shell starts with.
+type Shell struct {
+	Umask string `json:"umask"` // four octal digits
+	Idle  int    `json:"idle"`  // seconds after which a shell that waits ends (TMOUT); 0 is never
+}
+
+// Banners are the texts shown before a login, by file: /etc/issue at the
+// console, /etc/issue.net over the network. Missing files are left out.
+type Banners struct {
+	Files map[string]string `json:"files"` // up to 4096 bytes of each
+}
+
+// Banning is the service that keeps addresses out which fail to log in.
+type Banning struct {
+	Service string `json:"service"` // "fail2ban", "sshguard"; "" when none answers
+	Jails   []Jail `json:"jails"`   // of fail2ban, as the running server has them
+}
+
+// A Jail is what fail2ban watches for and what it does then.
+type Jail struct {
+	Name     string   `json:"name"`
+	Tries    int      `json:"tries"`    // failures that ban
+	Window   int      `json:"window"`   // seconds in which they are counted
+	Ban      int      `json:"ban"`      // seconds of a ban; negative is for ever
+	Exempt   []string `json:"exempt"`   // addresses and networks never banned
+	Actions  []string `json:"actions"`  // that can ban: those with a command for it
+	Watching bool     `json:"watching"` // has a log to read, the journal or files
+}
+
+// Integrity is what notices changed files.
+type Integrity struct {
+	Tool   string   `json:"tool"`   // "aide"; "" without one
+	Timers []string `json:"timers"` // active timers that start it
+	// AgeHours is the time since the last look or, before the first one, since
+	// the tool was installed.
+	AgeHours int `json:"age_hours"`
+}
+
+// Mounts are how the file systems are mounted that anyone may write to or that
+// Docker lives on. A folder that is no mount point, now or after the next boot,
+// is left out.
+type Mounts struct {
+	Points map[string]MountPoint `json:"points"`
+}
+
+// A MountPoint is one mounted file system.
+type MountPoint struct {
+	Path       string   `json:"path"`
+	Mounted    bool     `json:"mounted"`     // now
+	FileSystem string   `json:"file_system"` // of what is mounted now
+	Options    []string `json:"options"`     // in force now
+	Boot       []string `json:"boot"`        // after the next boot: of fstab(5) or of its unit
+}
+
+// Memory is the server's memory and what it can be swapped to.
+type Memory struct {
+	TotalMiB int `json:"total_mib"`
+	SwapMiB  int `json:"swap_mib"`
 }

@@ -79,8 +79,6 @@ type HardenedPasswords struct {
 	Tries int `yaml:"tries,omitempty" check:"min=3,max=100" default:"5"`
 	// Locked is for how many seconds an account is locked then.
 	Locked int `yaml:"locked,omitempty" check:"min=60,max=86400" default:"900"`
-	// YescryptCost is the cost of hashing, as of crypt(5); each step doubles it.
-	YescryptCost int `yaml:"yescrypt-cost,omitempty" check:"min=5,max=11" default:"7"`
 }
 
 // HardenedKernel tunes kernel settings and modules.

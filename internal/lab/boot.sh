@@ -111,6 +111,11 @@ done
 SCRIPT
 printf '[Service]\nExecStartPost=/bin/sh /run/lab/first-lines\n' >/run/systemd/system/systemd-sysctl.service.d/lab.conf
 
+# What fstab(5) says of /tmp is for systemd to mount, as on a machine.
+if grep -q '^[^#[:space:]][^[:space:]]*[[:space:]]*/tmp[[:space:]]' /etc/fstab; then
+    umount /tmp
+fi
+
 # A cgroup2 mount of its own lets systemd boot whichever version the machine
 # uses; the rest of /sys is the machine's and stays read-only.
 mount -o remount,rw /sys

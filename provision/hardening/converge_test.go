@@ -58,7 +58,7 @@ func TestDriftIsFoundAndMended(t *testing.T) {
 		{"echo 1 > /proc/sys/net/ipv4/conf/all/accept_redirects", "sysctl:/etc/sysctl.d/zz-holdfast.conf"},
 		{"echo ssh-ed25519 AAAA intruder >> ~deploy/.ssh/authorized_keys", "user:deploy"},
 		{"usermod -aG adm deploy", "user:deploy"},
-		{"echo root:guess | chpasswd", "user:root"},
+		{"usermod --password '$y$j9T$guess' root", "user:root"},
 		{"apt-get -qq remove unattended-upgrades >/dev/null 2>&1", "packages:updates"},
 		{"systemctl stop apt-daily.timer", "unit:apt-daily.timer"},
 	} {
@@ -274,13 +274,18 @@ func TestARunThatIsCutOffAnywhereIsFinishedByTheNext(t *testing.T) {
 		s.close()
 		s.conn, s.former = nil, nil
 		s.conn = s.either()
-		// As a run's lock does: a step of the one before may still be going on.
-		held, err := s.conn.Hold(t.Context(), transport.Command{Script: provision.LockScript("test") + "cat >/dev/null", Sudo: true})
-		if err != nil {
-			t.Fatal(provision.LockError(err))
-		}
-		held.Release()
+		s.waitForTheLock() // a step of the one before may still be going on
 	}
+}
+
+// waitForTheLock takes the server's lock, as each run does, and lets go of it.
+func (s *server) waitForTheLock() {
+	s.t.Helper()
+	held, err := s.conn.Hold(s.t.Context(), transport.Command{Script: provision.LockScript("test") + "cat >/dev/null", Sudo: true})
+	if err != nil {
+		s.t.Fatal(provision.LockError(err))
+	}
+	held.Release()
 }
 
 func TestOnlyOneRunHoldsTheServer(t *testing.T) {

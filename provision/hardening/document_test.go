@@ -92,14 +92,14 @@ var leftOut = map[string][][2]string{
 	},
 	"integrity": {
 		{"malware scanners", "they look for what has no way onto these servers, and want full reads of the disk"},
-		{"debsums", "AIDE sees the same changes, those of settings too, and needs no Perl"},
+		{"a database of everything under /usr/lib", "the first look would take minutes; debsums(1) tells of what packages brought, when asked"},
 	},
 	"updates": {
 		{"apt-listbugs and apt-listchanges", "nobody reads along when updates install themselves"},
 		{"reboots by themselves", "when a database restarts is a person's choice; hardening.updates.reboot names a time"},
 	},
 	"restarts": {
-		{"needrestart itself", "plan says what a reboot is due for; where the package is installed it is told to keep quiet"},
+		{"restarts by themselves", "a database or Docker that restarts in the night is worse than a library that is replaced in the morning"},
 	},
 	"docker": {
 		{"userns-remap", "Supabase's images and bind mounts need the host's ids"},

@@ -116,7 +116,7 @@ func aboutOf(r provision.Resource) provision.About {
 }
 
 // What can lock the operator out must be taken back unless it is confirmed.
-func TestEveryChangeOfAccessSSHFirewallAndPAMIsGuarded(t *testing.T) {
+func TestEveryChangeOfAccessSSHFirewallPAMAndKernelIsGuarded(t *testing.T) {
 	for _, role := range both {
 		for _, r := range Desired(role, config(), []string{key}) {
 			if _, ok := r.(provision.Packages); ok {
@@ -125,7 +125,10 @@ func TestEveryChangeOfAccessSSHFirewallAndPAMIsGuarded(t *testing.T) {
 			about := aboutOf(r)
 			want := slices.Contains([]string{"access", "ssh", "firewall"}, about.Concern)
 			if f, ok := r.(provision.File); ok {
-				want = want && f.Path != "/etc/logrotate.d/holdfast" || slices.Contains(f.Actions, "pam-auth-update") || strings.Contains(f.Path, "faillock")
+				want = want && f.Path != "/etc/logrotate.d/holdfast" || slices.Contains(f.Actions, "pam-auth-update") || strings.Contains(f.Path, "faillock") || strings.Contains(f.Path, "fail2ban")
+			}
+			if _, ok := r.(provision.Sysctls); ok {
+				want = true
 			}
 			if want != about.Guarded {
 				t.Errorf("%s: %s of concern %s: guarded is %v", role, r.ID(), about.Concern, about.Guarded)

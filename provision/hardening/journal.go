@@ -41,9 +41,12 @@ func auditLog(on target) []provision.Resource {
 // day and writes what has changed into the journal, each change once.
 func integrity(target) []provision.Resource {
 	about := provision.About{Concern: "integrity", Why: "a changed program or setting is in the journal within a day"}
+	packaged := about
+	packaged.Why = "a file that is not what its package brought is told of once a week"
 	const service, timer = "holdfast-integrity.service", "holdfast-integrity.timer"
 	return []provision.Resource{
 		provision.Packages{About: about, Names: []string{"aide", "debsums"}},
+		provision.File{About: packaged, Path: "/etc/default/debsums", Content: "# Written by Holdfast.\nCRON_CHECK=weekly\n"},
 		provision.File{About: about, Path: "/etc/aide/aide.conf", Content: template("aide.conf"), Mode: 0o600},
 		// The first look takes a minute of one processor; nobody waits for it.
 		provision.File{About: about, Path: "/etc/systemd/system/" + service, Content: template(service),

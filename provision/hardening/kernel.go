@@ -74,7 +74,9 @@ func kernel(on target) []provision.Resource {
 	}
 	return []provision.Resource{
 		provision.Sysctls{
-			About: provision.About{Concern: "kernel", Why: "the kernel tells little, trusts no redirects, and stays as it was booted"},
+			// rp_filter cuts a server off whose answers take another way than what
+			// they answer.
+			About: provision.About{Concern: "kernel", Why: "the kernel tells little, trusts no redirects, and stays as it was booted", Guarded: true},
 			// After 99-sysctl.conf, which is /etc/sysctl.conf: the last value counts.
 			Path: "/etc/sysctl.d/zz-holdfast.conf", Settings: settings,
 		},

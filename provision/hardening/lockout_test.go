@@ -105,7 +105,7 @@ func letsIn(desired []provision.Resource) []provision.Resource {
 }
 
 // change alters the one resource of an ID.
-func change[R provision.Resource](t *testing.T, id string, alter func(*R)) func([]provision.Resource) []provision.Resource {
+func change[R provision.Resource](t testing.TB, id string, alter func(*R)) func([]provision.Resource) []provision.Resource {
 	return func(desired []provision.Resource) []provision.Resource {
 		desired = slices.Clone(desired)
 		for i, r := range desired {
@@ -289,6 +289,7 @@ func says(plan provision.Plan, what string) error {
 // Whatever the mistake and however the run ends: the server is reachable as
 // before, after a minute at most, and the next plan tells of it.
 func TestSettingsThatKeepTheOperatorOutAreTakenBack(t *testing.T) {
+	t.Parallel()
 	var names []string
 	for _, m := range mistakes {
 		names = append(names, m.name)

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -54,6 +55,11 @@ var pair *lab.Lab
 func TestMain(m *testing.M) { os.Exit(setUp(m)) }
 
 func setUp(m *testing.M) int {
+	flag.Parse()
+	// Parallel tests wait for guards, and hardly ever compute.
+	if err := flag.Set("test.parallel", "32"); err != nil {
+		panic(err)
+	}
 	ctx := context.Background()
 	var err error
 	if asChild { // of a test, which has brought up the lab

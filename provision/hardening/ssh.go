@@ -19,7 +19,9 @@ func ssh(on target) []provision.Resource {
 		forwarding = "AllowTcpForwarding local\nPermitOpen " + strings.Join(open, " ")
 	}
 	expect := "sshd -t && sshd -T -C user=" + user + ",host=x,addr=198.51.100.1 | grep -qix 'passwordauthentication no' && sshd -T | grep -qix 'allowusers " + user + "'"
-	actions := []string{"reload ssh.service"}
+	// Not a reload: that is over before sshd has read anything, and a new login
+	// under the old settings would confirm the new ones. Sessions go on.
+	actions := []string{"restart ssh.service"}
 	port := ""
 	if on.Access.Port != 0 {
 		port = fmt.Sprintf("\nPort %d\n", on.Access.Port)
@@ -27,7 +29,7 @@ func ssh(on target) []provision.Resource {
 		expect += fmt.Sprintf(" && { [ \"$(sshd -T | sed -n 's/^port //p')\" = %d ] || { echo 'another file sets Port as well: grep -ri ^port /etc/ssh' >&2; exit 1; }; }", on.Access.Port)
 		// Where a socket starts sshd, the socket's ports are made of sshd's
 		// settings when systemd reloads (sshd-socket-generator of Ubuntu).
-		actions = []string{"daemon-reload", "restart ssh.socket", "reload ssh.service"}
+		actions = []string{"daemon-reload", "restart ssh.socket", "restart ssh.service"}
 	}
 	if _, off := on.Hardening.Off["banner"]; !off {
 		port += "\nBanner /etc/issue.net\n"
@@ -50,7 +52,7 @@ func ssh(on target) []provision.Resource {
 			About: exempt, Path: "/etc/ssh/sshd_config.d/01-holdfast-penalties.conf", Mode: 0o600,
 			Content: "# Written by Holdfast. sshd's penalties stay as they are for everyone else.\nPerSourcePenaltyExemptList " +
 				strings.Join(slices.Concat(loopback, on.friends()), ",") + "\n",
-			Check: "mkdir -p /run/sshd && sshd -t -f %s", Expect: "sshd -t", Actions: []string{"reload ssh.service"},
+			Check: "mkdir -p /run/sshd && sshd -t -f %s", Expect: "sshd -t", Actions: []string{"restart ssh.service"},
 		},
 	}
 }

@@ -366,9 +366,9 @@ func (l *login) next(state *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 	case l.password.value != "" || l.password.offered:
 		return l.offerPassword()
 	case !slices.Contains(l.methods, "publickey"):
-		l.err = fmt.Errorf("it takes no keys, only %s; set PubkeyAuthentication yes in its sshd_config%s", strings.Join(l.methods, ", "), l.askPass())
+		l.err = fmt.Errorf("it takes no keys, only %s; set PubkeyAuthentication yes in its sshd_config", strings.Join(l.methods, ", "))
 	case tried == len(l.keys) && tried == 0:
-		l.err = fmt.Errorf("there is no key to offer%s; start an agent, or name a key file (identity)%s", l.unusable(), l.askPass())
+		l.err = fmt.Errorf("there is no key to offer%s; start an agent, or name a key file (identity)", l.unusable())
 	case tried == len(l.keys) || tried == maxKeys:
 		l.err = errors.New(l.refused())
 	default:
@@ -391,9 +391,9 @@ func (l *login) refused() string {
 	}
 	text += l.unusable() + "; check the user name, that the public key is in that user's ~/.ssh/authorized_keys, and "
 	if l.hop.user == "root" {
-		return text + "PermitRootLogin and AllowUsers in its sshd_config" + l.askPass()
+		return text + "PermitRootLogin and AllowUsers in its sshd_config"
 	}
-	return text + "AllowUsers and AllowGroups in its sshd_config" + l.askPass()
+	return text + "AllowUsers and AllowGroups in its sshd_config"
 }
 
 // hear is the ssh.BannerCallback.

@@ -27,6 +27,7 @@ var certAlgorithms = []string{
 	ssh.CertAlgoED25519v01,
 	ssh.CertAlgoECDSA256v01, ssh.CertAlgoECDSA384v01, ssh.CertAlgoECDSA521v01,
 	ssh.CertAlgoRSASHA512v01, ssh.CertAlgoRSASHA256v01,
+	ssh.CertAlgoSKED25519v01, ssh.CertAlgoSKECDSA256v01,
 }
 
 // parsePin checks a pinned fingerprint and returns it as ssh prints them.
@@ -37,7 +38,8 @@ func parsePin(pin string) (string, error) {
 	encoded, ok := strings.CutPrefix(pin, "SHA256:")
 	encoded = strings.TrimRight(encoded, "=")
 	sum, err := base64.RawStdEncoding.DecodeString(encoded)
-	if !ok || err != nil || len(sum) != 32 {
+	// The decoder overlooks line breaks and spare bits.
+	if !ok || err != nil || len(sum) != 32 || base64.RawStdEncoding.EncodeToString(sum) != encoded {
 		return "", fmt.Errorf(`the pinned host key %q is not of the form "SHA256:" and 43 characters, as "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub" prints it on the server`, pin)
 	}
 	return "SHA256:" + encoded, nil
@@ -110,11 +112,11 @@ func (c *hostCheck) pinnedAlgorithms(wanted []knownKey) []string {
 // algorithmsOf are the signature algorithms for a key's type; none for what is
 // not safe to use (DSA, and RSA with SHA-1).
 func algorithmsOf(key ssh.PublicKey) []string {
-	if key.Type() == ssh.KeyAlgoRSA {
+	switch kind := key.Type(); {
+	case kind == ssh.KeyAlgoRSA:
 		return []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256}
-	}
-	if slices.Contains(plainAlgorithms, key.Type()) {
-		return []string{key.Type()}
+	case slices.Contains(plainAlgorithms, kind), kind == ssh.KeyAlgoSKED25519, kind == ssh.KeyAlgoSKECDSA256:
+		return []string{kind}
 	}
 	return nil
 }

@@ -226,3 +226,24 @@ func FuzzKnownHosts(f *testing.F) {
 		known.of("any.example.com:2222")
 	})
 }
+
+// FuzzPin: a pin is refused, or is a fingerprint as ssh-keygen prints it.
+func FuzzPin(f *testing.F) {
+	good := "SHA256:" + strings.Repeat("A", 43)
+	for _, s := range []string{"", good, good + "=", "sha256:" + good[7:], "MD5:aa:bb", good + "\n", "SHA256:" + strings.Repeat("-", 43), good[:49]} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, pin string) {
+		parsed, err := parsePin(pin)
+		if err != nil || parsed == "" {
+			if err == nil && pin != "" {
+				t.Fatalf("%q pins nothing", pin)
+			}
+			return
+		}
+		again, err := parsePin(parsed)
+		if err != nil || again != parsed || len(parsed) != len(good) || strings.TrimRight(pin, "=") != parsed {
+			t.Fatalf("%q is %q, and that %q, %v", pin, parsed, again, err)
+		}
+	})
+}

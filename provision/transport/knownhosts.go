@@ -41,39 +41,48 @@ func readKnownHosts(files []string) (*knownKeys, error) {
 	var names []string
 	for _, name := range files {
 		name = expandHome(name)
-		data, err := os.ReadFile(name)
+		f, err := os.Open(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read the known host keys: %w", err)
 		}
-		if _, err := knownhosts.NewDB(name); err != nil {
-			copied, err := cleanKnownHosts(name, data)
-			if err != nil {
-				return nil, fmt.Errorf("read the known host keys: %w", err)
-			}
-			defer os.Remove(copied)
-			known.names[copied] = name
-			name = copied
-		}
+		f.Close()
 		names = append(names, name)
 	}
 	if len(names) == 0 {
 		return known, nil
 	}
-	db, err := knownhosts.NewDB(names...)
-	if err != nil {
+	var err error
+	if known.db, err = knownhosts.NewDB(names...); err == nil {
+		return known, nil
+	}
+	for i, name := range names {
+		if _, err := knownhosts.NewDB(name); err == nil {
+			continue
+		}
+		copied, err := cleanKnownHosts(name)
+		if err != nil {
+			return nil, fmt.Errorf("read the known host keys: %w", err)
+		}
+		defer os.Remove(copied)
+		known.names[copied], names[i] = name, copied
+	}
+	if known.db, err = knownhosts.NewDB(names...); err != nil {
 		return nil, fmt.Errorf("read the known host keys: %w", err)
 	}
-	known.db = db
 	return known, nil
 }
 
 // cleanKnownHosts writes a temporary copy of a known_hosts file in which the
 // lines that the library refuses are blank, so that line numbers stay what
 // they were. It tries each line on the library, which alone knows.
-func cleanKnownHosts(name string, data []byte) (copied string, err error) {
+func cleanKnownHosts(name string) (copied string, err error) {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return "", err
+	}
 	f, err := os.CreateTemp("", "known_hosts-")
 	if err != nil {
 		return "", err

@@ -42,14 +42,6 @@ func passwordMethod(methods []string) string {
 	return ""
 }
 
-// askPass advises to give a password, where the server takes one.
-func (l *login) askPass() string {
-	if passwordMethod(l.methods) == "" || l.password.person != nil || l.hop.bastion {
-		return ""
-	}
-	return "; on first contact it may take a password (--ask-pass)"
-}
-
 // another reports whether another connection with a password could do what the
 // one that ended with refusal could not, having asked a person for it.
 func (l *login) another(refusal error) (bool, error) {

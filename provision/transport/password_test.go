@@ -113,7 +113,6 @@ func TestAPasswordThatDoesNotLogInIsNamedAndNeverShown(t *testing.T) {
 	if !errors.Is(err, declined) {
 		t.Error(err)
 	}
-	dialFails(t, passwords.stranger(user), Options{}, ErrAuth, "--ask-pass")
 }
 
 // Some providers hand out a password that must be changed at the first login.

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -19,7 +20,7 @@ type distance struct {
 
 	mu      sync.Mutex
 	trips   int
-	spoken  bool // the client has spoken since the server was heard
+	spoken  time.Time // when the client first spoke since the server answered; zero: not since
 	stalled bool
 }
 
@@ -30,11 +31,16 @@ func (d *distance) dial(ctx context.Context, network, addr string) (net.Conn, er
 		return nil, err
 	}
 	near, far := net.Pipe()
-	go d.carry(server, far, func() { d.spoken = true }, nil)
+	go d.carry(server, far, func() {
+		if d.spoken.IsZero() {
+			d.spoken = time.Now()
+		}
+	}, nil)
 	go d.carry(far, server, nil, func() {
-		if d.spoken {
+		// What arrives sooner was on its way already, and answers nothing.
+		if !d.spoken.IsZero() && time.Since(d.spoken) >= 2*d.oneWay {
 			d.trips++
-			d.spoken = false
+			d.spoken = time.Time{}
 		}
 	})
 	return near, nil
@@ -46,15 +52,15 @@ func (d *distance) carry(to io.WriteCloser, from io.Reader, sent, arrived func()
 		data []byte
 		due  time.Time
 	}
-	road := make(chan parcel, 1<<16)
+	road := make(chan parcel, 1<<10)
 	go func() {
 		defer close(road)
+		data := make([]byte, 64<<10)
 		for {
-			data := make([]byte, 64<<10)
 			n, err := from.Read(data)
 			if n > 0 {
 				d.note(sent)
-				road <- parcel{data[:n], time.Now().Add(d.oneWay)}
+				road <- parcel{bytes.Clone(data[:n]), time.Now().Add(d.oneWay)}
 			}
 			if err != nil {
 				return
@@ -87,7 +93,7 @@ func (d *distance) since() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	n := d.trips
-	d.trips, d.spoken = 0, false
+	d.trips, d.spoken = 0, time.Time{}
 	return n
 }
 

@@ -64,7 +64,7 @@ var (
 )
 
 // accounts creates the throw-away users, which TestMain removes.
-func accounts(t *testing.T) users {
+func accounts(t testing.TB) users {
 	t.Helper()
 	accountsOnce.Do(func() {
 		tag := "hft" + strings.ToLower(rand.Text()[:6])
@@ -101,7 +101,7 @@ func createAccount(name, shell, password string) error {
 
 // account is one more throw-away user, with a login shell and what the
 // sudoers say of it, such as "ALL=(ALL) NOPASSWD: ALL"; "" for nothing.
-func account(t *testing.T, shell, sudo string) (name, password string) {
+func account(t testing.TB, shell, sudo string) (name, password string) {
 	t.Helper()
 	accounts(t)
 	accountsMutex.Lock()
@@ -135,7 +135,7 @@ func removeAccounts() {
 
 // An sshd is one running server.
 type sshd struct {
-	t       *testing.T
+	t       testing.TB
 	dir     string
 	host    string // address it listens on, an IPv6 zone after "%"
 	port    int
@@ -146,7 +146,7 @@ type sshd struct {
 
 // startSSHD starts a server with host keys of all three kinds, or with those
 // of kinds, and further lines of sshd_config.
-func startSSHD(t *testing.T, kinds []string, lines ...string) *sshd {
+func startSSHD(t testing.TB, kinds []string, lines ...string) *sshd {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("only root can start an sshd that lets other users in: without it nothing of the transport is tried; .ci/run is root")
@@ -300,7 +300,7 @@ func (s *sshd) target(user string) Target {
 	return target
 }
 
-func folder(t *testing.T) string {
+func folder(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp(scratch, "t")
 	if err != nil {
@@ -312,7 +312,7 @@ func folder(t *testing.T) string {
 	return dir
 }
 
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -322,7 +322,7 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-func newKey(t *testing.T, kind string) any {
+func newKey(t testing.TB, kind string) any {
 	t.Helper()
 	var key any
 	var err error
@@ -340,7 +340,7 @@ func newKey(t *testing.T, kind string) any {
 	return key
 }
 
-func signer(t *testing.T, private any) ssh.Signer {
+func signer(t testing.TB, private any) ssh.Signer {
 	t.Helper()
 	s, err := ssh.NewSignerFromKey(private)
 	if err != nil {
@@ -349,7 +349,7 @@ func signer(t *testing.T, private any) ssh.Signer {
 	return s
 }
 
-func writeKey(t *testing.T, file string, private any) string {
+func writeKey(t testing.TB, file string, private any) string {
 	t.Helper()
 	block, err := ssh.MarshalPrivateKey(private, "test")
 	if err != nil {
@@ -359,7 +359,7 @@ func writeKey(t *testing.T, file string, private any) string {
 	return file
 }
 
-func writeFile(t *testing.T, file, content string) string {
+func writeFile(t testing.TB, file, content string) string {
 	t.Helper()
 	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
@@ -368,7 +368,7 @@ func writeFile(t *testing.T, file, content string) string {
 }
 
 // dial connects and closes at the end of the test.
-func dial(t *testing.T, target Target, options Options) *Conn {
+func dial(t testing.TB, target Target, options Options) *Conn {
 	t.Helper()
 	if options.Config == "" {
 		options.Config = "none"
@@ -382,7 +382,7 @@ func dial(t *testing.T, target Target, options Options) *Conn {
 }
 
 // dialFails connects in vain.
-func dialFails(t *testing.T, target Target, options Options, kind error, mentions ...string) error {
+func dialFails(t testing.TB, target Target, options Options, kind error, mentions ...string) error {
 	t.Helper()
 	if options.Config == "" {
 		options.Config = "none"
@@ -397,7 +397,7 @@ func dialFails(t *testing.T, target Target, options Options, kind error, mention
 }
 
 // wants checks an error's kind and that its message says what it must.
-func wants(t *testing.T, err, kind error, mentions ...string) {
+func wants(t testing.TB, err, kind error, mentions ...string) {
 	t.Helper()
 	if err == nil {
 		t.Fatalf("no error, want %v", kind)
@@ -415,7 +415,7 @@ func wants(t *testing.T, err, kind error, mentions ...string) {
 }
 
 // run runs a script and returns its stdout.
-func run(t *testing.T, c *Conn, command Command) (string, error) {
+func run(t testing.TB, c *Conn, command Command) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -425,7 +425,7 @@ func run(t *testing.T, c *Conn, command Command) (string, error) {
 	return out.String(), err
 }
 
-func mustRun(t *testing.T, c *Conn, command Command) string {
+func mustRun(t testing.TB, c *Conn, command Command) string {
 	t.Helper()
 	out, err := run(t, c, command)
 	if err != nil {

@@ -38,11 +38,8 @@ type Upload struct {
 	Reader  io.Reader // instead of Content, for what should not be in memory
 }
 
-// SFTP returns the connection's SFTP client, opened with the first call (3
-// round trips). It takes one of the 4 sessions until the connection ends. It
-// is shared; do not close it.
-func (c *Conn) SFTP() (*sftp.Client, error) { return c.sftp(context.Background()) }
-
+// sftp returns the connection's SFTP client, opened with the first call (3
+// round trips). It takes one of the 4 sessions until the connection ends.
 func (c *Conn) sftp(ctx context.Context) (*sftp.Client, error) {
 	c.mu.Lock()
 	client := c.files

@@ -24,9 +24,12 @@ import (
 type Input struct {
 	Environment string
 	Servers     []Server
-	DeployUser  string   // whose login sshd's effective settings are asked for
-	AnonKey     string   // the gateway's public API key
-	Domains     []Domain // what production serves on port 443
+	DeployUser  string // whose login sshd's effective settings are asked for
+	// OperatorKeys are the fingerprints ("SHA256:…") of all keys that may log
+	// in. Empty: nobody says, and any key is as good.
+	OperatorKeys []string
+	AnonKey      string   // the gateway's public API key
+	Domains      []Domain // what production serves on port 443
 	// Images are those the release declares: "project/service" → reference.
 	Images map[string]string
 	// Database observes the database; nil when there is none to observe.
@@ -37,12 +40,22 @@ type Input struct {
 type Server struct {
 	Role    string // verify.Production or verify.Audit
 	Address string // where the operator's machine finds it: host name or IP address
-	Private string // where the other server finds it; empty: Address
+	// Private are further addresses at which other machines find it, such as
+	// that in the servers' own network. The audit server tries production at
+	// Address and at each of them.
+	Private []string
 	// Run runs a POSIX shell script as root. It is called several times at
 	// once. A script that exits with a status is not an error of Run's.
 	Run func(ctx context.Context, script string) (stdout, stderr []byte, err error)
 	// Dial opens a connection from the server. Only production needs it.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// addresses are all at which other machines find the server.
+func (s Server) addresses() []string {
+	all := slices.Concat([]string{s.Address}, s.Private)
+	slices.Sort(all)
+	return slices.DeleteFunc(slices.Compact(all), func(a string) bool { return a == "" })
 }
 
 // A Domain is one public host name.

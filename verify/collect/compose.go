@@ -88,6 +88,8 @@ type inspected struct {
 		PidMode        string
 		IpcMode        string
 		UTSMode        string
+		UsernsMode     string
+		CgroupParent   string
 		RestartPolicy  struct{ Name string }
 		LogConfig      struct {
 			Type   string
@@ -97,8 +99,8 @@ type inspected struct {
 		PortBindings map[string][]struct{ HostIp, HostPort string }
 	} `json:"host"`
 	Mounts []struct {
-		Type, Name, Source, Destination string
-		RW                              bool
+		Type, Name, Source, Destination, Propagation string
+		RW                                           bool
 	} `json:"mounts"`
 }
 
@@ -113,6 +115,9 @@ func parseContainers(text string) ([]verify.Container, error) {
 		var in inspected
 		if err := json.Unmarshal([]byte(line), &in); err != nil {
 			return nil, fmt.Errorf("read docker inspect: %w", err)
+		}
+		if in.Name == "" || in.State == "" {
+			return nil, fmt.Errorf("docker inspect describes a container without name or state: %.100q", line)
 		}
 		if in.OneOff == "True" {
 			continue
@@ -137,6 +142,7 @@ func (in inspected) container() (verify.Container, error) {
 		Security: append([]string{}, in.Host.SecurityOpt...), LogDriver: in.Host.LogConfig.Type,
 		LogMaxSize:  in.Host.LogConfig.Config["max-size"],
 		NetworkMode: in.Host.NetworkMode, PIDMode: in.Host.PidMode, IPCMode: in.Host.IpcMode, UTSMode: in.Host.UTSMode,
+		UserNS: in.Host.UsernsMode, Cgroup: in.Host.CgroupParent, Shared: []string{},
 		Devices: []string{}, Mounts: []verify.Volume{}, Networks: withoutEmpty(in.Networks), Ports: []verify.Port{},
 		Env: withoutEmpty(in.Env),
 	}
@@ -150,6 +156,9 @@ func (in inspected) container() (verify.Container, error) {
 		source := m.Source
 		if m.Type == "volume" {
 			source = m.Name
+		}
+		if strings.HasSuffix(m.Propagation, "shared") { // "shared" and "rshared"
+			out.Shared = append(out.Shared, m.Destination)
 		}
 		out.Mounts = append(out.Mounts, verify.Volume{Type: m.Type, Source: source, Target: m.Destination, Write: m.RW})
 	}

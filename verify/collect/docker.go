@@ -2,6 +2,7 @@ package collect
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -34,18 +35,44 @@ func readDocker(a answers, s *verify.Server) error {
 	if err := parseDaemonConfig([]byte(config), docker); err != nil {
 		return err
 	}
-	for i, line := range strings.Split(strings.TrimSpace(host), "\n") {
-		fields := strings.Fields(line)
-		switch {
-		case i == 0 && len(fields) == 1:
-			if docker.Proxies, err = strconv.Atoi(fields[0]); err != nil {
-				return fmt.Errorf("unreadable process count %q", line)
-			}
-		case len(fields) == 3:
-			docker.SocketMode, docker.SocketOwner, docker.SocketGroup = octal(fields[0]), fields[1], fields[2]
-		}
+	if err := parseDockerHost(host, docker); err != nil {
+		return err
 	}
 	s.Docker = docker
+	return nil
+}
+
+// parseDockerHost adds what the docker-host probe saw of the engine's processes
+// and files.
+func parseDockerHost(text string, docker *verify.Docker) error {
+	docker.Proxies, docker.Files = -1, []verify.File{}
+	for line := range strings.Lines(text) {
+		word, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		fields := strings.Fields(rest)
+		switch {
+		case word == "proxies" && len(fields) == 1:
+			n, err := strconv.Atoi(fields[0])
+			if err != nil || n < 0 {
+				return fmt.Errorf("unreadable process count %q", line)
+			}
+			docker.Proxies = n
+		case word == "sshd" && len(fields) == 0:
+			docker.SSHServers++
+		case word == "socket" && len(fields) == 3:
+			docker.SocketMode, docker.SocketOwner, docker.SocketGroup = octal(fields[0]), fields[1], fields[2]
+		case word == "file":
+			files, err := parseFiles(rest)
+			if err != nil || len(files) != 1 {
+				return fmt.Errorf("unreadable file line %q", line)
+			}
+			docker.Files = append(docker.Files, files[0])
+		default:
+			return fmt.Errorf("unreadable line %q", line)
+		}
+	}
+	if docker.Proxies < 0 {
+		return errors.New("the engine's processes were not counted")
+	}
 	return nil
 }
 
@@ -54,6 +81,7 @@ func readDocker(a answers, s *verify.Server) error {
 func parseDockerInfo(data []byte) (*verify.Docker, error) {
 	var info struct {
 		ServerVersion      string
+		Driver             string
 		ServerErrors       []string
 		LiveRestoreEnabled bool
 		SecurityOptions    []string
@@ -73,7 +101,7 @@ func parseDockerInfo(data []byte) (*verify.Docker, error) {
 	}
 	docker := &verify.Docker{
 		Installed: true, Version: info.ServerVersion, LiveRestore: info.LiveRestoreEnabled,
-		SecurityOptions: append([]string{}, info.SecurityOptions...), LoggingDriver: info.LoggingDriver,
+		SecurityOptions: append([]string{}, info.SecurityOptions...), LoggingDriver: info.LoggingDriver, StorageDriver: info.Driver,
 		Experimental: info.ExperimentalBuild, Swarm: info.Swarm.LocalNodeState == "active", InsecureRemotes: []string{},
 	}
 	for _, network := range info.RegistryConfig.InsecureRegistryCIDRs {

@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,7 +87,7 @@ func connectAll(ctx context.Context, address string) (*verify.Reach, error) {
 	var group sync.WaitGroup
 	for i, port := range reachPorts {
 		group.Go(func() {
-			reach.Ports[i] = verify.PortState{Port: port, State: connect(ctx, net.JoinHostPort(ips[0], strconv.Itoa(port)))}
+			reach.Ports[i] = verify.PortState{Address: address, Port: port, State: connect(ctx, net.JoinHostPort(ips[0], strconv.Itoa(port)))}
 		})
 	}
 	group.Wait()
@@ -115,7 +116,7 @@ func (c *collection) reachFromAudit(a answers) {
 	text, err := a.ok("reach")
 	var reach *verify.Reach
 	if err == nil {
-		reach, err = parseReach(text)
+		reach, err = parseReach(text, c.targets())
 	}
 	if err != nil {
 		c.failed(verify.LayerNetwork, verify.Audit, "network.from_audit", err)
@@ -123,20 +124,31 @@ func (c *collection) reachFromAudit(a answers) {
 	c.setNetwork(func(n *verify.Network) { n.FromAudit = reach })
 }
 
-// parseReach reads "port status" lines; 124 is what timeout(1) exits with.
-func parseReach(text string) (*verify.Reach, error) {
+// targets are the addresses that the audit server tries.
+func (c *collection) targets() []string {
+	for _, s := range c.in.Servers {
+		if s.Role == verify.Production {
+			return s.addresses()
+		}
+	}
+	return nil
+}
+
+// parseReach reads "address port status" lines, one of each port of each
+// address; 124 is what timeout(1) exits with.
+func parseReach(text string, addresses []string) (*verify.Reach, error) {
 	reach := &verify.Reach{Ports: []verify.PortState{}}
 	for line := range strings.Lines(text) {
 		fields := strings.Fields(line)
-		if len(fields) != 2 {
+		if len(fields) != 3 {
 			return nil, fmt.Errorf("unreadable line %q", line)
 		}
-		port, err := strconv.Atoi(fields[0])
+		port, err := strconv.Atoi(fields[1])
 		if err != nil {
-			return nil, fmt.Errorf("unreadable port %q", fields[0])
+			return nil, fmt.Errorf("unreadable port %q", fields[1])
 		}
 		state := "closed"
-		switch fields[1] {
+		switch fields[2] {
 		case "0":
 			state = "open"
 		case "124":
@@ -144,12 +156,18 @@ func parseReach(text string) (*verify.Reach, error) {
 		case "126", "127":
 			return nil, errors.New("the audit server has no bash or no timeout to try ports with")
 		}
-		reach.Ports = append(reach.Ports, verify.PortState{Port: port, State: state})
+		reach.Ports = append(reach.Ports, verify.PortState{Address: fields[0], Port: port, State: state})
 	}
-	if len(reach.Ports) != len(reachPorts) {
-		return nil, fmt.Errorf("%d of %d ports were tried", len(reach.Ports), len(reachPorts))
+	for _, address := range addresses {
+		for _, port := range reachPorts {
+			if !slices.ContainsFunc(reach.Ports, func(p verify.PortState) bool { return p.Address == address && p.Port == port }) {
+				return nil, fmt.Errorf("port %d of %s was not tried", port, address)
+			}
+		}
 	}
-	slices.SortFunc(reach.Ports, func(a, b verify.PortState) int { return a.Port - b.Port })
+	slices.SortFunc(reach.Ports, func(a, b verify.PortState) int {
+		return cmp.Or(strings.Compare(a.Address, b.Address), a.Port-b.Port)
+	})
 	return reach, nil
 }
 

@@ -2,6 +2,7 @@ package collect
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -74,6 +75,9 @@ func parseRuleset(data []byte) (*verify.Firewall, error) {
 	}
 	if err := json.Unmarshal(data, &document); err != nil {
 		return nil, fmt.Errorf("read nft's ruleset: %w", err)
+	}
+	if document.Nftables == nil { // even an empty ruleset has its metainfo
+		return nil, errors.New("nft printed no ruleset")
 	}
 	sets := map[string][]string{}
 	for _, o := range document.Nftables {

@@ -11,10 +11,13 @@ import (
 )
 
 // watchedPackages are those whose being installed is observed: what carries
-// updates, and servers of old protocols that nothing here needs.
+// updates, programs that send passwords in the clear, and servers that nothing
+// here needs.
 var watchedPackages = []string{
-	"unattended-upgrades", "telnetd", "inetutils-telnetd", "rsh-server", "rsh-redone-server", "nis", "tftpd", "tftpd-hpa",
-	"xinetd", "openbsd-inetd", "vsftpd", "proftpd-core", "rpcbind", "nfs-kernel-server", "avahi-daemon", "cups-daemon", "snmpd",
+	"unattended-upgrades", "atftpd", "avahi-daemon", "bind9", "cups-daemon", "dnsmasq", "dovecot-core", "ftp", "inetutils-inetd",
+	"inetutils-telnet", "inetutils-telnetd", "isc-dhcp-server", "ldap-utils", "nfs-kernel-server", "nis", "openbsd-inetd", "prelink",
+	"proftpd-core", "rpcbind", "rsh-client", "rsh-redone-client", "rsh-redone-server", "rsh-server", "samba", "slapd", "snmpd", "squid",
+	"talk", "talkd", "telnet", "telnetd", "telnetd-ssl", "tftp-hpa", "tftpd", "tftpd-hpa", "tnftp", "vsftpd", "xinetd", "xserver-xorg-core", "yp-tools", "ypserv",
 }
 
 func readPackages(a answers, s *verify.Server) error {
@@ -34,7 +37,14 @@ func readPackages(a answers, s *verify.Server) error {
 	if err != nil {
 		return err
 	}
+	restarts, err := a.ok("needrestart")
+	if err != nil {
+		return err
+	}
 	p := parseAptConfig(config)
+	if words := strings.Fields(restarts); len(words) > 0 {
+		p.RestartMode = words[len(words)-1]
+	}
 	if p.SecurityUpdates, err = parseSecurityUpdates(updates); err != nil {
 		return err
 	}
@@ -136,7 +146,7 @@ func weight(s string, i int) int {
 // parseAptConfig reads "apt-config dump": NAME "value"; a line, list items with
 // "::" at the end of their name.
 func parseAptConfig(text string) *verify.Packages {
-	p := &verify.Packages{}
+	p := &verify.Packages{AutoRebootTime: "now"}
 	for line := range strings.Lines(text) {
 		name, value, ok := strings.Cut(strings.TrimSpace(line), " ")
 		if !ok {
@@ -151,6 +161,8 @@ func parseAptConfig(text string) *verify.Packages {
 			p.RefreshesLists = on
 		case "Unattended-Upgrade::Automatic-Reboot":
 			p.AutoReboot = on
+		case "Unattended-Upgrade::Automatic-Reboot-Time":
+			p.AutoRebootTime = value
 		case "Unattended-Upgrade::Origins-Pattern::", "Unattended-Upgrade::Allowed-Origins::":
 			if strings.Contains(strings.ToLower(value), "-security") {
 				p.SecurityOrigin = true

@@ -190,54 +190,231 @@ func TestDemoKeysAreRecognisedInAnyAlignment(t *testing.T) {
 }
 
 func TestReachIsCompleteOrAnError(t *testing.T) {
+	addresses := []string{"10.0.0.2", "2001:db8::2"}
 	var text strings.Builder
-	for i, p := range reachPorts {
-		text.WriteString(joinPorts([]int{p}) + " " + []string{"0", "1", "124"}[i%3] + "\n")
+	for _, address := range addresses {
+		for i, p := range reachPorts {
+			text.WriteString(address + " " + joinPorts([]int{p}) + " " + []string{"0", "1", "124"}[i%3] + "\n")
+		}
 	}
-	reach, err := parseReach(text.String())
+	reach, err := parseReach(text.String(), addresses)
 	if err != nil {
 		t.Fatal(err)
 	}
-	same(t, "ssh", reach.Ports[0], verify.PortState{Port: 22, State: "open"})
-	for _, broken := range []string{"", "22 0\n", strings.Replace(text.String(), "22 0", "22 127", 1), "x y\n"} {
-		if _, err := parseReach(broken); err == nil {
+	same(t, "ssh", reach.Ports[0], verify.PortState{Address: "10.0.0.2", Port: 22, State: "open"})
+	same(t, "how many", len(reach.Ports), 2*len(reachPorts))
+	for _, broken := range []string{
+		"", "10.0.0.2 22 0\n", strings.Replace(text.String(), "22 0", "22 127", 1), "x y z\n",
+		strings.Replace(text.String(), "2001:db8::2 443 ", "2001:db8::3 443 ", 1),
+	} {
+		if _, err := parseReach(broken, addresses); err == nil {
 			t.Errorf("%q was accepted", broken)
 		}
 	}
 }
 
-func FuzzParsers(f *testing.F) {
-	for _, name := range []string{"sshd", "firewall-ruleset", "listening", "accounts", "keys", "containers", "docker-info", "release", "units", "disks"} {
+func TestEachAddressOfProductionIsTriedOnce(t *testing.T) {
+	s := Server{Address: "203.0.113.10", Private: []string{"10.0.0.2", "", "203.0.113.10"}}
+	same(t, "addresses", s.addresses(), []string{"10.0.0.2", "203.0.113.10"})
+}
+
+func TestAccountsAreLockedOnlyWherePAMCountsAndLooks(t *testing.T) {
+	const counts = "pam auth [default=die] pam_faillock.so authfail\n"
+	const looks = "pam auth requisite pam_faillock.so preauth deny=7\npam account required pam_faillock.so\n"
+	const unix = "defs PASS_MAX_DAYS\t99999\ndefs UMASK 27 # strict\npam password [success=1 default=ignore] pam_unix.so obscure use_authtok try_first_pass yescrypt\n"
+	for name, c := range map[string]struct {
+		text string
+		want verify.Passwords
+	}{
+		"nothing":       {unix, verify.Passwords{MaxDays: 99999, Umask: "0027", Hash: "yescrypt"}},
+		"counts only":   {unix + counts, verify.Passwords{MaxDays: 99999, Umask: "0027", Hash: "yescrypt"}},
+		"looks only":    {unix + looks, verify.Passwords{MaxDays: 99999, Umask: "0027", Hash: "yescrypt"}},
+		"both":          {unix + counts + looks, verify.Passwords{MaxDays: 99999, Umask: "0027", Hash: "yescrypt", LockAfter: 7, LockSeconds: 600}},
+		"by an account": {unix + counts + "pam account required pam_faillock.so\nfaillock deny = 5\nfaillock unlock_time = never\n", verify.Passwords{MaxDays: 99999, Umask: "0027", Hash: "yescrypt", LockAfter: 5}},
+	} {
+		got, err := parsePasswords(c.text)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		same(t, name, *got, c.want)
+	}
+	for _, broken := range []string{"", "defs UMASK 027\n", unix + "surprise\n", unix + counts + looks + "faillock unlock_time = soon\n", unix + "defs PASS_MAX_DAYS many\n"} {
+		if _, err := parsePasswords(broken); err == nil {
+			t.Errorf("%q was accepted", broken)
+		}
+	}
+}
+
+func TestMountsAreThoseOfNowAndOfTheNextBoot(t *testing.T) {
+	got, err := parseMounts("now overlay / overlay rw 0 0\nnow tmpfs /tmp tmpfs rw,nosuid,nodev 0 0\nnow tmpfs /dev/shm tmpfs rw,noexec 0 0\n" +
+		"fstab # <file system>\nfstab /var/tmp /var/tmp none bind,noexec 0 0\nfstab tmpfs /tmp tmpfs nosuid,noexec 0 0\nunit Where=/tmp\nunit Options=mode=1777\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "mounts", got.Points, map[string]verify.MountPoint{
+		"/tmp":     {Path: "/tmp", Mounted: true, FileSystem: "tmpfs", Options: []string{"rw", "nosuid", "nodev"}, Boot: []string{"nosuid", "noexec"}},
+		"/var/tmp": {Path: "/var/tmp", Options: []string{}, Boot: []string{"bind", "noexec"}},
+		"/dev/shm": {Path: "/dev/shm", Mounted: true, FileSystem: "tmpfs", Options: []string{"rw", "noexec"}, Boot: []string{}},
+	})
+}
+
+// What is empty or torn was not observed: it must not read as "nothing there".
+func TestUnreadableAnswersAreErrors(t *testing.T) {
+	none := func(err error) bool { return err == nil }
+	accepted := map[string]func(string) bool{
+		"sshd":      func(s string) bool { _, err := parseSSHD(s); return none(err) },
+		"ruleset":   func(s string) bool { _, err := parseRuleset([]byte(s)); return none(err) },
+		"sockets":   func(s string) bool { _, err := parseSockets(s); return none(err) },
+		"accounts":  func(s string) bool { _, err := parseAccounts(s); return none(err) },
+		"passwords": func(s string) bool { _, err := parsePasswords(s); return none(err) },
+		"shell":     func(s string) bool { _, err := parseShell(s); return none(err) },
+		"banning":   func(s string) bool { _, err := parseBanning([]byte(s)); return none(err) },
+		"units":     func(s string) bool { _, err := parseUnits(s); return none(err) },
+		"coredumps": func(s string) bool { _, err := parseCoreDumps(s); return none(err) },
+		"disks":     func(s string) bool { _, err := parseDisks(s); return none(err) },
+		"mounts":    func(s string) bool { _, err := parseMounts(s); return none(err) },
+		"info":      func(s string) bool { _, err := parseDockerInfo([]byte(s)); return none(err) },
+		"host":      func(s string) bool { return none(parseDockerHost(s, &verify.Docker{})) },
+	}
+	for name, accepts := range accepted {
+		for _, text := range []string{"", "{}", "null", "\n\n", "Segmentation fault\n", "now\n"} {
+			if accepts(text) {
+				t.Errorf("%s: %q was read as an observation", name, text)
+			}
+		}
+	}
+	if _, err := parseDisks("Type Avail Use% IUse% Mounted\next4 10 9O% 1% /\n"); err == nil {
+		t.Error("an unreadable share of a disk was read as empty")
+	}
+	if _, err := parseAuditd("active\nenabled 1\n"); err == nil {
+		t.Error("auditd counts as running although the kernel did not say all")
+	}
+}
+
+// recordings are the answers that a fuzzed parser starts from.
+func recordings(f *testing.F, names ...string) {
+	f.Helper()
+	for _, name := range names {
 		data, err := os.ReadFile("testdata/debian13/" + name + ".txt")
 		if err != nil {
 			f.Fatal(err)
 		}
 		f.Add(string(data))
 	}
+}
+
+func FuzzSSHD(f *testing.F) {
+	recordings(f, "sshd")
+	f.Fuzz(func(t *testing.T, text string) {
+		if s, err := parseSSHD(text); err == nil && (s.PermitRootLogin == "" || s.PasswordAuthentication == "" || len(s.Port) == 0) {
+			t.Errorf("settings without a value were accepted: %+v", s)
+		}
+	})
+}
+
+func FuzzRuleset(f *testing.F) {
+	recordings(f, "firewall-ruleset")
+	f.Fuzz(func(t *testing.T, text string) {
+		firewall, err := parseRuleset([]byte(text))
+		if err != nil {
+			return
+		}
+		for _, c := range firewall.Chains {
+			if c.Hook == "" || len(c.Rules) > maxRules {
+				t.Errorf("chain %+v", c)
+			}
+		}
+	})
+}
+
+func FuzzSysctl(f *testing.F) {
+	live, err := os.ReadFile("testdata/debian13/sysctl-live.txt")
+	if err != nil {
+		f.Fatal(err)
+	}
+	persisted, err := os.ReadFile("testdata/debian13/sysctl-persisted.txt")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(live), string(persisted))
+	f.Fuzz(func(t *testing.T, live, persisted string) {
+		all := parseSysctl(live, persisted)
+		for _, key := range sysctls {
+			if _, ok := all[key]; !ok {
+				t.Errorf("%s is missing", key)
+			}
+		}
+	})
+}
+
+func FuzzSockets(f *testing.F) {
+	recordings(f, "listening")
+	f.Fuzz(func(t *testing.T, text string) {
+		listening, err := parseSockets(text)
+		if err != nil {
+			return
+		}
+		lines := 0
+		for line := range strings.Lines(text) {
+			if strings.TrimSpace(line) != "" {
+				lines++
+			}
+		}
+		if len(listening.Sockets) != lines {
+			t.Errorf("%d sockets of %d lines", len(listening.Sockets), lines)
+		}
+		for _, s := range listening.Sockets {
+			if s.Port < 0 || s.Port > 65535 {
+				t.Errorf("socket %+v", s)
+			}
+		}
+	})
+}
+
+func FuzzContainers(f *testing.F) {
+	recordings(f, "containers")
+	f.Fuzz(func(t *testing.T, text string) {
+		containers, err := parseContainers(text)
+		if err != nil {
+			return
+		}
+		for _, c := range containers {
+			if c.Name == "" || c.State == "" {
+				t.Errorf("a container without a name or a state was accepted: %+v", c)
+			}
+		}
+	})
+}
+
+func FuzzOtherParsers(f *testing.F) {
+	recordings(f, "accounts", "keys", "docker-info", "docker-host", "release", "units", "disks", "passwords", "banning", "mounts", "auditd", "integrity")
 	f.Add(kongFileText)
 	f.Fuzz(func(t *testing.T, text string) {
-		_, _ = parseSSHD(text)
 		_, _ = parseKeys(text)
-		_, _ = parseRuleset([]byte(text))
-		_, _ = parseSockets(text)
-		parseSysctl(text, text)
 		parseBlocked(text)
 		_, _ = parseAccounts(text)
+		_, _ = parsePasswords(text)
+		_, _ = parseShell(text)
+		_, _ = parseBanners(text)
+		_, _ = parseBanning([]byte(text))
+		_, _ = parseMounts(text)
+		_, _ = parseIntegrity(text, []string{text})
+		_, _ = parseAuditd(text)
 		parseSudoers(text)
 		_, _ = parseFiles(text)
 		_, _ = parseSecurityUpdates(text)
 		parseAptConfig(text)
 		hasSecuritySource(text)
-		parseUnits(text)
-		parseCoreDumps(text)
+		_, _ = parseUnits(text)
+		_, _ = parseCoreDumps(text)
 		_, _ = parseDisks(text)
 		_, _ = parseRelease(text)
 		_, _ = parseDockerInfo([]byte(text))
+		_ = parseDockerHost(text, &verify.Docker{})
 		_ = parseDaemonConfig([]byte(text), &verify.Docker{})
-		_, _ = parseContainers(text)
 		_, _ = parseNetworks(text)
 		_, _ = parseKong([]byte(text))
-		_, _ = parseReach(text)
+		_, _ = parseReach(text, []string{text})
 		_, _ = parseFingerprint(text)
 	})
 }

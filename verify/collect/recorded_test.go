@@ -70,8 +70,29 @@ func TestARecordedServerIsUnderstood(t *testing.T) {
 	same(t, "packages", s.Packages, &verify.Packages{
 		SecurityUpdates: []string{"apt", "ca-certificates", "libapt-pkg7.0", "libexpat1", "libpcre2-8-0", "libssl3t64", "openssl", "openssl-provider-legacy", "zlib1g"},
 		SecuritySource:  true, Unattended: true, RefreshesLists: true, SecurityOrigin: true, Installed: []string{"unattended-upgrades"},
+		AutoRebootTime: "now", RestartMode: "l",
 	})
 	same(t, "journald", s.Journald, &verify.Journald{Storage: "auto", Compress: "yes", Persistent: true})
+	same(t, "groups", s.HostKeys.SmallestGroup, 2048)
+	same(t, "passwords", s.Passwords, &verify.Passwords{
+		MaxDays: 365, MinDays: 1, Umask: "0027", HomeMode: "0700", Hash: "yescrypt", Quality: "pam_passwdqc", LockAfter: 5, LockSeconds: 900,
+	})
+	same(t, "shell", s.Shell, &verify.Shell{Umask: "0027", Idle: 3600})
+	same(t, "banner", strings.HasPrefix(s.Banners.Files["/etc/issue.net"], "This is a private system."), true)
+	same(t, "banning", s.Banning, &verify.Banning{Service: "fail2ban", Jails: []verify.Jail{{
+		Name: "sshd", Tries: 5, Window: 600, Ban: 3600, Watching: true, Actions: []string{"nftables"},
+		Exempt: []string{"127.0.0.0/8", "198.18.136.0/24", "::1", "198.18.136.20", "198.18.136.10"},
+	}}})
+	same(t, "memory", s.Memory, &verify.Memory{TotalMiB: 24105})
+	same(t, "integrity", []any{s.Integrity.Tool, s.Integrity.AgeHours}, []any{"aide", 0})
+	same(t, "limit of services' core dumps", s.CoreDumps.ServiceLimit, "0")
+	same(t, "docker's files", len(s.Docker.Files), 6)
+	for _, path := range []string{"/tmp", "/var/tmp", "/dev/shm"} {
+		m := s.Mounts.Points[path]
+		if !m.Mounted || !slices.Contains(m.Options, "noexec") || !slices.Contains(m.Boot, "noexec") {
+			t.Errorf("mount %+v", m)
+		}
+	}
 	same(t, "failed units", s.Units.Failed, []string{})
 	same(t, "active units", slices.Contains(s.Units.Active, "docker.service"), true)
 	same(t, "root's disk", s.Disks.Mounts[0].Path, "/")

@@ -33,31 +33,40 @@ type section struct {
 var sections = []section{
 	{"os", []string{"os"}, readOS},
 	{"sshd", []string{"sshd"}, readSSHD},
-	{"host_keys", []string{"hostkeys"}, readHostKeys},
+	{"host_keys", []string{"hostkeys", "moduli"}, readHostKeys},
 	{"firewall", []string{"firewall-ruleset", "firewall-boot", "firewall-config"}, readFirewall},
 	{"listening", []string{"listening"}, readListening},
 	{"kernel", []string{"sysctl-live", "sysctl-persisted", "modules-blocked", "modules-loaded"}, readKernel},
 	{"accounts", []string{"accounts"}, readAccounts},
+	{"passwords", []string{"passwords"}, readPasswords},
+	{"shell", []string{"shell"}, readShell},
+	{"banners", []string{"banners"}, readBanners},
+	{"banning", []string{"banning"}, readBanning},
 	{"keys", []string{"keys"}, readKeys},
 	{"sudo", []string{"sudo-check", "sudo-files", "sudo-rules"}, readSudo},
 	{"files", []string{"files"}, readFiles},
-	{"packages", []string{"packages-updates", "packages-config", "packages-sources", "packages-installed"}, readPackages},
+	{"packages", []string{"packages-updates", "packages-config", "packages-sources", "packages-installed", "needrestart"}, readPackages},
 	{"time", []string{"time", "units"}, readTime},
 	{"journald", []string{"journald"}, readJournald},
 	{"apparmor", []string{"apparmor"}, readAppArmor},
 	{"auditd", []string{"auditd"}, readAuditd},
+	{"integrity", []string{"integrity", "units"}, readIntegrity},
 	{"core_dumps", []string{"coredumps"}, readCoreDumps},
 	{"docker", []string{"docker-info", "docker-config", "docker-host"}, readDocker},
 	{"units", []string{"units"}, readUnits},
 	{"reboot", []string{"reboot"}, readReboot},
 	{"disks", []string{"disks"}, readDisks},
+	{"mounts", []string{"mounts"}, readMounts},
+	{"memory", []string{"memory"}, readMemory},
 	{"release", []string{"release"}, readRelease},
 }
 
 // Probes that take long run beside the others, over the same connection: the
-// package lists are read through, and Docker asks its daemon.
+// package lists are read through, Docker asks its daemon, and fail2ban's takes
+// its time.
 var aside = [][]string{
-	{"packages-updates", "packages-config", "packages-sources", "packages-installed"},
+	{"packages-updates", "packages-config", "packages-sources", "packages-installed", "needrestart"},
+	{"banning", "passwords", "shell", "banners", "mounts", "memory", "integrity", "moduli", "coredumps"},
 	{"docker-info", "docker-config", "docker-host", "containers", "networks", "kong"},
 }
 
@@ -129,6 +138,9 @@ func (c *collection) server(ctx context.Context, s Server) answers {
 			c.failed(verify.LayerServer, s.Role, "server."+sec.name, err)
 		}
 	}
+	if server.Keys != nil {
+		server.Keys.Declared = append([]string{}, c.in.OperatorKeys...)
+	}
 	c.set(func(f *verify.Facts) { f.Servers[s.Role] = server })
 	return all
 }
@@ -156,10 +168,10 @@ func (c *collection) batch(ctx context.Context, s Server, names []string) (probe
 // variables are the assignments that go before a probe's script.
 func (c *collection) variables() map[string]string {
 	assign := func(name, value string) string { return name + "=" + shell.Quote(value) + "\n" }
-	target := ""
+	var targets []string
 	for _, s := range c.in.Servers {
 		if s.Role == verify.Production {
-			target = cmp.Or(s.Private, s.Address)
+			targets = s.addresses()
 		}
 	}
 	paths := make([]string, len(sysctls))
@@ -168,10 +180,11 @@ func (c *collection) variables() map[string]string {
 	}
 	return map[string]string{
 		"sshd":               assign("deploy_user", cmp.Or(c.in.DeployUser, "root")),
+		"shell":              assign("deploy_user", cmp.Or(c.in.DeployUser, "root")),
 		"sysctl-live":        assign("sysctl_paths", strings.Join(paths, " ")),
 		"files":              assign("sensitive_files", strings.Join(sensitiveFiles, " ")),
 		"packages-installed": assign("packages", strings.Join(watchedPackages, " ")),
 		"release":            assign("published_secrets", strings.Join(publishedSecrets(), "\n")),
-		"reach":              assign("target", target) + assign("ports", joinPorts(reachPorts)),
+		"reach":              assign("targets", strings.Join(targets, " ")) + assign("ports", joinPorts(reachPorts)),
 	}
 }

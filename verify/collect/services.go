@@ -3,6 +3,7 @@ package collect
 import (
 	"cmp"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -17,27 +18,35 @@ func readUnits(a answers, s *verify.Server) error {
 	if err != nil {
 		return err
 	}
-	s.Units = parseUnits(text)
-	return nil
+	s.Units, err = parseUnits(text)
+	return err
 }
 
 // parseUnits reads "systemctl list-units --plain": unit, load state, active
 // state, sub-state and description a line.
-func parseUnits(text string) *verify.Units {
+func parseUnits(text string) (*verify.Units, error) {
 	units := &verify.Units{Active: []string{}, Failed: []string{}}
 	for line := range strings.Lines(text) {
 		fields := strings.Fields(line)
-		if len(fields) < 4 {
+		if len(fields) == 0 {
 			continue
+		}
+		if len(fields) < 4 {
+			return nil, fmt.Errorf("unreadable unit %q", line)
 		}
 		switch fields[2] {
 		case "active":
 			units.Active = append(units.Active, fields[0])
 		case "failed":
 			units.Failed = append(units.Failed, fields[0])
+		default:
+			return nil, fmt.Errorf("unreadable unit %q", line)
 		}
 	}
-	return units
+	if len(units.Active) == 0 {
+		return nil, errors.New("systemd names no active unit")
+	}
+	return units, nil
 }
 
 // timeServices are the units that keep a clock right.
@@ -52,13 +61,20 @@ func readTime(a answers, s *verify.Server) error {
 	if err != nil {
 		return err
 	}
+	known, err := parseUnits(units)
+	if err != nil {
+		return err
+	}
 	services := []string{}
-	for _, unit := range parseUnits(units).Active {
+	for _, unit := range known.Active {
 		if slices.Contains(timeServices, unit) {
 			services = append(services, unit)
 		}
 	}
-	s.Time = &verify.Time{Synchronized: strings.TrimSpace(synchronized) == "yes", Services: services}
+	if synchronized = strings.TrimSpace(synchronized); synchronized != "yes" && synchronized != "no" {
+		return fmt.Errorf("timedatectl says %q where yes or no was asked for", synchronized)
+	}
+	s.Time = &verify.Time{Synchronized: synchronized == "yes", Services: services}
 	return nil
 }
 
@@ -81,6 +97,9 @@ func readAppArmor(a answers, s *verify.Server) error {
 		return err
 	}
 	enabled, profiles, _ := strings.Cut(text, "\n")
+	if enabled = strings.TrimSpace(enabled); enabled != "Y" && enabled != "N" {
+		return fmt.Errorf("the kernel says %q where Y or N was asked for", enabled)
+	}
 	s.AppArmor = &verify.AppArmor{Enabled: strings.TrimSpace(enabled) == "Y", Complain: []string{}}
 	for line := range strings.Lines(profiles) {
 		line = strings.TrimSpace(line)
@@ -99,16 +118,44 @@ func readAuditd(a answers, s *verify.Server) error {
 	if err != nil {
 		return err
 	}
-	s.Auditd = &verify.Auditd{Rules: []string{}}
+	s.Auditd, err = parseAuditd(text)
+	return err
+}
+
+// parseAuditd reads the auditd probe: stored rules, and of a running daemon the
+// kernel's state ("auditctl -s") and rules ("auditctl -l").
+func parseAuditd(text string) (*verify.Auditd, error) {
+	auditd := &verify.Auditd{Rules: []string{}, Loaded: []string{}}
+	asked := map[string]bool{}
 	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		if rule, ok := strings.CutPrefix(line, "rule "); ok {
-			s.Auditd.Rules = append(s.Auditd.Rules, rule)
-		} else if line == "active" {
-			s.Auditd.Active = true
+		word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		switch word {
+		case "rule":
+			auditd.Rules = append(auditd.Rules, rest)
+		case "loaded":
+			if rest != "No rules" {
+				auditd.Loaded = append(auditd.Loaded, rest)
+			}
+		case "active":
+			auditd.Active = true
+		case "enabled", "lost":
+			n, err := strconv.Atoi(rest)
+			if err != nil {
+				return nil, fmt.Errorf("unreadable audit state %q", line)
+			}
+			if asked[word] = true; word == "enabled" {
+				auditd.Enabled = n
+			} else {
+				auditd.Lost = n
+			}
+		default:
+			return nil, fmt.Errorf("unreadable audit line %q", line)
 		}
 	}
-	return nil
+	if auditd.Active && !(asked["enabled"] && asked["lost"]) {
+		return nil, errors.New("auditd runs, and the kernel does not say how it audits")
+	}
+	return auditd, nil
 }
 
 func readCoreDumps(a answers, s *verify.Server) error {
@@ -116,13 +163,13 @@ func readCoreDumps(a answers, s *verify.Server) error {
 	if err != nil {
 		return err
 	}
-	s.CoreDumps = parseCoreDumps(text)
-	return nil
+	s.CoreDumps, err = parseCoreDumps(text)
+	return err
 }
 
 // parseCoreDumps reads the coredumps probe: lines of limits.conf(5), the core
 // pattern, and coredump.conf(5)'s Storage, of each the last one counts.
-func parseCoreDumps(text string) *verify.CoreDumps {
+func parseCoreDumps(text string) (*verify.CoreDumps, error) {
 	dumps := &verify.CoreDumps{}
 	for line := range strings.Lines(text) {
 		word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -130,13 +177,18 @@ func parseCoreDumps(text string) *verify.CoreDumps {
 		switch {
 		case word == "pattern":
 			dumps.Pattern = rest
+		case word == "service":
+			dumps.ServiceLimit = rest
 		case word == "coredump":
 			_, dumps.Storage, _ = strings.Cut(rest, "=")
 		case word == "limit" && len(fields) >= 4 && fields[0] == "*" && (fields[1] == "hard" || fields[1] == "-") && fields[2] == "core":
 			dumps.HardLimitZero = fields[3] == "0"
 		}
 	}
-	return dumps
+	if dumps.ServiceLimit == "" {
+		return nil, errors.New("systemd does not say what limit services have")
+	}
+	return dumps, nil
 }
 
 func readReboot(a answers, s *verify.Server) error {
@@ -167,8 +219,11 @@ func parseDisks(text string) (*verify.Disks, error) {
 	disks := &verify.Disks{Mounts: []verify.Mount{}}
 	for line := range strings.Lines(text) {
 		fields := strings.Fields(line)
-		if len(fields) < 5 || fields[0] == "Type" {
+		if len(fields) == 0 || fields[0] == "Type" {
 			continue
+		}
+		if len(fields) < 5 {
+			return nil, fmt.Errorf("unreadable df line %q", line)
 		}
 		target := strings.Join(fields[4:], " ")
 		if fields[0] == "overlay" && target != "/" {
@@ -178,20 +233,34 @@ func parseDisks(text string) (*verify.Disks, error) {
 		if err != nil {
 			return nil, fmt.Errorf("unreadable df line %q", line)
 		}
+		used, err := percent(fields[2])
+		if err != nil {
+			return nil, err
+		}
+		inodes, err := percent(fields[3])
+		if err != nil {
+			return nil, err
+		}
 		disks.Mounts = append(disks.Mounts, verify.Mount{
-			Path: target, FileSystem: fields[0], FreeMiB: free, UsedPct: percent(fields[2]), InodesPct: percent(fields[3]),
+			Path: target, FileSystem: fields[0], FreeMiB: free, UsedPct: used, InodesPct: inodes,
 		})
+	}
+	if len(disks.Mounts) == 0 {
+		return nil, errors.New("df lists no file system")
 	}
 	return disks, nil
 }
 
 // percent reads "42%"; df prints "-" where a file system does not count.
-func percent(text string) int {
-	n, err := strconv.Atoi(strings.TrimSuffix(text, "%"))
-	if err != nil {
-		return 0
+func percent(text string) (int, error) {
+	if text == "-" {
+		return 0, nil
 	}
-	return n
+	n, err := strconv.Atoi(strings.TrimSuffix(text, "%"))
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("unreadable share %q of a file system", text)
+	}
+	return n, nil
 }
 
 func readRelease(a answers, s *verify.Server) error {

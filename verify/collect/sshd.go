@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"regexp"
@@ -89,6 +90,10 @@ func readHostKeys(a answers, s *verify.Server) error {
 	if err != nil {
 		return err
 	}
+	moduli, err := a.ok("moduli")
+	if err != nil {
+		return err
+	}
 	keys := []verify.HostKey{}
 	for line := range strings.Lines(text) {
 		fields := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
@@ -104,7 +109,16 @@ func readHostKeys(a answers, s *verify.Server) error {
 			Type: key.kind, Bits: key.bits, Fingerprint: key.fingerprint,
 		})
 	}
-	s.HostKeys = &verify.HostKeys{Keys: keys}
+	if len(keys) == 0 {
+		return errors.New("sshd offers no host key that exists")
+	}
+	smallest := 0
+	if moduli = strings.TrimSpace(moduli); moduli != "" {
+		if smallest, err = strconv.Atoi(moduli); err != nil || smallest <= 0 {
+			return fmt.Errorf("unreadable size of a group in moduli: %q", moduli)
+		}
+	}
+	s.HostKeys = &verify.HostKeys{Keys: keys, SmallestGroup: smallest}
 	return nil
 }
 

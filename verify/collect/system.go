@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"path"
@@ -25,6 +26,8 @@ var sysctls = []string{
 	"net.ipv4.conf.all.rp_filter", "net.ipv4.conf.default.rp_filter",
 	"net.ipv4.conf.all.secure_redirects", "net.ipv4.conf.default.secure_redirects",
 	"net.ipv4.conf.all.send_redirects", "net.ipv4.conf.default.send_redirects",
+	"dev.tty.ldisc_autoload", "dev.tty.legacy_tiocsti", "kernel.unprivileged_userns_clone", "vm.mmap_min_addr", "vm.unprivileged_userfaultfd",
+	"net.ipv4.conf.default.log_martians", "net.ipv4.tcp_rfc1337",
 	"net.ipv4.icmp_echo_ignore_broadcasts", "net.ipv4.icmp_ignore_bogus_error_responses",
 	"net.ipv4.ip_forward", "net.ipv4.tcp_syncookies",
 	"net.ipv6.conf.all.accept_redirects", "net.ipv6.conf.default.accept_redirects",
@@ -35,7 +38,13 @@ var sysctls = []string{
 var sensitiveFiles = []string{
 	"/etc/passwd", "/etc/passwd-", "/etc/group", "/etc/group-", "/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-",
 	"/etc/ssh/sshd_config", "/etc/sudoers", "/etc/crontab", "/etc/nftables.conf", "/etc/docker/daemon.json",
-	"/root", "/opt/holdfast", "/opt/holdfast/releases",
+	"/etc/cron.d", "/etc/cron.hourly", "/etc/cron.daily", "/etc/cron.weekly", "/etc/cron.monthly", "/etc/sudoers.d",
+	"/boot/grub/grub.cfg", "/swapfile", "/root", "/root/.ssh", "/opt/holdfast", "/opt/holdfast/releases",
+	// What CIS Docker 1.1 wants to be watched.
+	"/usr/sbin/dockerd", "/usr/bin/dockerd", "/usr/bin/docker", "/run/containerd", "/var/lib/docker", "/etc/docker",
+	"/usr/lib/systemd/system/docker.service", "/usr/lib/systemd/system/docker.socket", "/run/containerd/containerd.sock",
+	"/etc/default/docker", "/etc/containerd/config.toml", "/usr/bin/containerd", "/usr/bin/containerd-shim",
+	"/usr/bin/containerd-shim-runc-v1", "/usr/bin/containerd-shim-runc-v2", "/usr/bin/runc", "/usr/sbin/runc",
 }
 
 func readOS(a answers, s *verify.Server) error {
@@ -95,7 +104,7 @@ func parseSockets(text string) (*verify.Listening, error) {
 			return nil, fmt.Errorf("unreadable socket address %q", fields[4])
 		}
 		port, err := strconv.Atoi(fields[4][colon+1:])
-		if err != nil {
+		if err != nil || port < 0 || port > 65535 {
 			return nil, fmt.Errorf("unreadable socket port in %q", fields[4])
 		}
 		address, _, _ := strings.Cut(strings.Trim(fields[4][:colon], "[]"), "%") // without the interface
@@ -108,6 +117,9 @@ func parseSockets(text string) (*verify.Listening, error) {
 			socket.Process = m[1]
 		}
 		sockets = append(sockets, socket)
+	}
+	if len(sockets) == 0 { // sshd at least is there, or nobody could have asked
+		return nil, errors.New("ss lists no socket at all")
 	}
 	return &verify.Listening{Sockets: sockets}, nil
 }
@@ -241,6 +253,9 @@ func parseAccounts(text string) (*verify.Accounts, error) {
 			return nil, fmt.Errorf("unreadable account line %q", line)
 		}
 	}
+	if !slices.ContainsFunc(accounts.Users, func(u verify.User) bool { return u.UID == 0 }) {
+		return nil, errors.New("no account has the id 0")
+	}
 	for i := range accounts.Users {
 		user := &accounts.Users[i]
 		if user.Password = passwords[user.Name]; user.Password == "" {
@@ -324,6 +339,10 @@ func readFiles(a answers, s *verify.Server) error {
 	s.Files = &verify.Files{Paths: map[string]verify.File{}}
 	for _, f := range files {
 		s.Files.Paths[f.Path] = f
+	}
+	if _, ok := s.Files.Paths["/etc/passwd"]; !ok {
+		s.Files = nil
+		return errors.New("not even /etc/passwd was seen")
 	}
 	return nil
 }

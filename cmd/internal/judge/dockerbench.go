@@ -19,7 +19,7 @@ import (
 // DockerBench are the checks of docker-bench-security that end in WARN, by
 // number, as the rules of the baseline that stand for them see it.
 type DockerBench struct {
-	Checked int      `json:"checked"` // numbers that have a rule
+	Checked int      `json:"checked"` // of those that docker-bench can end in WARN
 	Warn    []string `json:"warn"`
 	// Audit are those of Warn that want the kernel's audit log, which a container
 	// can't have.
@@ -57,7 +57,7 @@ func (s server) dockerBench(ctx context.Context) (*DockerBench, error) {
 	if facts.Servers[verify.Production] == nil {
 		return nil, fmt.Errorf("nothing could be observed: %v", facts.Errors)
 	}
-	b, err := countBench(rules.Rules(), rules.Evaluate(facts, time.Now(), verify.LayerServer))
+	b, err := countBench(baseline.DockerBench(), rules.Rules(), rules.Evaluate(facts, time.Now(), verify.LayerServer))
 	if err != nil {
 		return nil, err
 	}
@@ -69,8 +69,9 @@ func (s server) dockerBench(ctx context.Context) (*DockerBench, error) {
 }
 
 // countBench translates what the rules say of the server into docker-bench's
-// numbers. It is an error when one of those rules could not be decided.
-func countBench(rules []baseline.Rule, result baseline.Result) (*DockerBench, error) {
+// numbers. A check that no rule stands for, because it warns of any server, warns
+// of this one. It is an error when one of those rules could not be decided.
+func countBench(checks []baseline.BenchCheck, rules []baseline.Rule, result baseline.Result) (*DockerBench, error) {
 	b := &DockerBench{Warn: []string{}, Audit: []string{}}
 	fails := map[string]bool{}
 	undecided := map[string]string{}
@@ -88,19 +89,27 @@ func countBench(rules []baseline.Rule, result baseline.Result) (*DockerBench, er
 		applies[o.Rule] = o.Verdict != baseline.Skipped
 	}
 	numbers := map[string]bool{} // whether it warns
+	ruled := map[string]bool{}
 	for _, rule := range rules {
-		if !applies[rule.ID] {
-			continue
-		}
 		for _, reference := range rule.References {
 			m := benchNumber.FindStringSubmatch(reference)
 			if m == nil {
 				continue
 			}
-			if why, ok := undecided[rule.ID]; ok {
+			ruled[m[1]] = true
+			if !applies[rule.ID] {
+				continue
+			}
+			why, unknown := undecided[rule.ID]
+			if unknown && !audits(m[1]) {
 				return nil, fmt.Errorf("check %s: rule %s %s", m[1], rule.ID, why)
 			}
-			numbers[m[1]] = numbers[m[1]] || fails[rule.ID]
+			numbers[m[1]] = numbers[m[1]] || fails[rule.ID] || unknown
+		}
+	}
+	for _, check := range checks {
+		if check.Warns && !ruled[check.ID] {
+			numbers[check.ID] = true
 		}
 	}
 	b.Checked = len(numbers)
@@ -109,12 +118,16 @@ func countBench(rules []baseline.Rule, result baseline.Result) (*DockerBench, er
 			continue
 		}
 		b.Warn = append(b.Warn, number)
-		// Section 1.1 of the host's configuration is auditing, but for 1.1.1, a
-		// partition, and 1.1.2, the docker group.
-		if strings.HasPrefix(number, "1.1.") && number != "1.1.1" && number != "1.1.2" {
+		if audits(number) {
 			b.Audit = append(b.Audit, number)
 		}
 	}
+	b.sort()
+	return b, nil
+}
+
+// sort orders the checks by number.
+func (b *DockerBench) sort() {
 	byNumber := func(a, b string) int {
 		return slices.CompareFunc(strings.Split(a, "."), strings.Split(b, "."), func(a, b string) int {
 			if len(a) != len(b) {
@@ -125,5 +138,10 @@ func countBench(rules []baseline.Rule, result baseline.Result) (*DockerBench, er
 	}
 	slices.SortFunc(b.Warn, byNumber)
 	slices.SortFunc(b.Audit, byNumber)
-	return b, nil
+}
+
+// audits reports whether a check wants the kernel's audit log: those of section
+// 1.1 do, but for 1.1.1, a partition, and 1.1.2, the docker group.
+func audits(number string) bool {
+	return strings.HasPrefix(number, "1.1.") && number != "1.1.1" && number != "1.1.2"
 }

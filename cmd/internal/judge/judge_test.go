@@ -68,12 +68,13 @@ func TestDockerBenchIsCountedByTheRulesThatStandForIt(t *testing.T) {
 			{Rule: "audit", Verdict: baseline.Fail}, {Rule: "skipped", Verdict: baseline.Skipped}, {Rule: "elsewhere", Verdict: baseline.Error},
 		},
 	}
-	b, err := countBench(rules, result)
-	if err != nil || b.Checked != 5 || !slices.Equal(b.Warn, []string{"1.1.3", "2.2", "2.10"}) || !slices.Equal(b.Audit, []string{"1.1.3"}) {
+	checks := []baseline.BenchCheck{{ID: "2.12", Warns: true}, {ID: "2.2", Warns: true}, {ID: "2.1"}, {ID: "2.11"}}
+	b, err := countBench(checks, rules, result)
+	if err != nil || b.Checked != 6 || !slices.Equal(b.Warn, []string{"1.1.3", "2.2", "2.10", "2.12"}) || !slices.Equal(b.Audit, []string{"1.1.3"}) {
 		t.Errorf("got %+v, %v", b, err)
 	}
 	result.Findings = append(result.Findings, baseline.Finding{Rule: "holds", Server: verify.Production, Verdict: baseline.Error, Message: "could not be decided"})
-	if b, err := countBench(rules, result); err == nil {
+	if b, err := countBench(checks, rules, result); err == nil {
 		t.Errorf("what could not be decided counts as %+v", b)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"holdfast/provision/transport"
 	"holdfast/verify"
 	"holdfast/verify/baseline"
@@ -52,15 +54,19 @@ func (p *Pair) Verify(ctx context.Context, timeout time.Duration) (*verify.Facts
 	if err := errors.Join(<-loaded, err); err != nil {
 		return nil, baseline.Result{}, err
 	}
+	operators, err := p.operatorFingerprints()
+	if err != nil {
+		return nil, baseline.Result{}, configError{err}
+	}
 	input := collect.Input{
 		Environment: p.Env.Environment,
-		DeployUser:  p.Env.Access.User,
-		AnonKey:     p.secrets["ANON_KEY"],
-		Images:      map[string]string{},
+		DeployUser:  p.Env.Access.User, OperatorKeys: operators,
+		AnonKey: p.secrets["ANON_KEY"],
+		Images:  map[string]string{},
 	}
 	for _, s := range p.Servers() {
 		input.Servers = append(input.Servers, collect.Server{
-			Role: s.Role, Address: s.Spec.Address, Private: s.Spec.Private,
+			Role: s.Role, Address: s.Spec.Address, Private: []string{s.Spec.Private},
 			Run: s.script, Dial: s.Dial,
 		})
 	}
@@ -87,6 +93,23 @@ func (p *Pair) Verify(ctx context.Context, timeout time.Duration) (*verify.Facts
 		return nil, baseline.Result{}, err
 	}
 	return facts, rules.Evaluate(facts, time.Now(), layers...), nil
+}
+
+// operatorFingerprints are those of the keys that may log in.
+func (p *Pair) operatorFingerprints() ([]string, error) {
+	keys, err := p.Env.OperatorKeys()
+	if err != nil {
+		return nil, err
+	}
+	fingerprints := make([]string, len(keys))
+	for i, line := range keys {
+		key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line))
+		if err != nil {
+			return nil, fmt.Errorf("read the operator key %q: %w", line, err)
+		}
+		fingerprints[i] = ssh.FingerprintSHA256(key)
+	}
+	return fingerprints, nil
 }
 
 // script runs one of the verifier's batches. A script that ends with a status

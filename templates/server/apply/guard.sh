@@ -12,6 +12,11 @@ can_arm() {
     fi
 }
 
+# guarding: the guard is armed, and has not begun to act.
+guarding() {
+    [ -e "$guard/armed" ] && [ ! -e "$guard/reverting" ]
+}
+
 # arm SECONDS: starts the timer. When an earlier run's guard is still armed, what
 # it kept is the last state that let people in, so it is kept on.
 arm() {
@@ -20,8 +25,13 @@ arm() {
     chmod 0700 "$state" "$guard"
     exec 7>"$guard/lock"
     flock 7
-    if [ ! -e "$guard/armed" ]; then
-        rm -rf "$guard/kept" "$guard/index" "$guard/units" "$guard/values"
+    if [ -e "$guard/armed" ] && [ -e "$guard/reverting" ]; then
+        exec 7>&-
+        /bin/sh "$guard/revert" || :
+        echo "the server has put the old settings back in the meantime; run again"
+        return 1
+    elif [ ! -e "$guard/armed" ]; then
+        rm -rf "$guard/kept" "$guard/index" "$guard/units" "$guard/values" "$guard/reverting"
         mkdir "$guard/kept"
         : >"$guard/index"
         : >"$guard/units"
@@ -55,7 +65,7 @@ arm() {
 under_guard() {
     exec 7>"$guard/lock"
     flock 7
-    if [ ! -e "$guard/armed" ]; then
+    if ! guarding; then
         echo "the server has put the old settings back in the meantime; run again"
         return 1
     fi
@@ -89,8 +99,10 @@ keep_unit() {
     printf '%s %s %s\n' "$1" "${enabled:-not-found}" "${active:-inactive}" >>"$guard/units"
 }
 
-# keep_value KEY: keeps a kernel setting, its key a path under /proc/sys.
+# keep_value KEY: keeps a kernel setting of the network, its key a path under
+# /proc/sys. The others keep nobody out, and some can't be set back.
 keep_value() {
+    [ "${1%%/*}" = net ] || return 0
     ! grep -q "^$1 " "$guard/values" || return 0
     [ ! -r "/proc/sys/$1" ] || printf '%s %s\n' "$1" "$(cat "/proc/sys/$1")" >>"$guard/values"
 }
@@ -107,7 +119,7 @@ keep_pam() {
 disarm() {
     exec 7>"$guard/lock"
     flock 7
-    if [ ! -e "$guard/armed" ]; then
+    if ! guarding; then
         echo "the server had already put the old settings back"
         return 1
     fi

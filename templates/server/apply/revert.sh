@@ -7,7 +7,7 @@ export LC_ALL=C PATH="$PATH:/usr/sbin:/usr/bin:/sbin:/bin"
 guard=${0%/*}
 kept=$guard/kept
 code=0
-# At boot sshd waits for this script, so it must not wait for sshd.
+# At boot other units wait for this one, so it must not wait for them.
 control() { timeout 30 systemctl "$@"; }
 [ "${1-}" != boot ] || control() { timeout 30 systemctl --no-block "$@"; }
 
@@ -16,6 +16,7 @@ control() { timeout 30 systemctl "$@"; }
 exec 7>"$guard/lock"
 flock -w 20 7
 [ -e "$guard/armed" ] || exit 0
+: >"$guard/reverting" # no step may begin any more
 
 # What was not started at boot is not, while its file is still there.
 while read -r unit enabled active; do
@@ -53,7 +54,7 @@ done <"$guard/index"
 
 while read -r key value; do
     [ "$(cat "/proc/sys/$key")" != "$value" ] || continue
-    printf '%s\n' "$value" >"/proc/sys/$key" || code=1
+    printf '%s\n' "$value" >"/proc/sys/$key"
     printf 'the kernel setting %s\n' "$key" >>"$guard/changed"
 done <"$guard/values"
 
@@ -78,25 +79,27 @@ else
     nft delete table inet holdfast 2>/dev/null
 fi
 
-# sshd: one that still runs is told to read its old settings and never stopped;
-# one that the new settings have ended is started. Where a socket starts it, the
-# socket's ports are made of sshd's settings.
+# sshd is restarted, which is over when it listens and leaves sessions alone
+# (KillMode=process); a reload is over before it has read anything. One that runs
+# under settings which it would not start with is left alone. Where a socket
+# starts it, the socket's ports are made of sshd's settings. At boot it starts
+# after this.
 was() { grep -q "^$1 [^ ]* active" "$guard/units"; }
-if was ssh.socket; then
-    control restart ssh.socket
-    control try-reload-or-restart ssh.service
+if [ "${1-}" = boot ]; then
+    :
+elif was ssh.socket; then
+    timeout 30 systemctl restart ssh.socket
+    timeout 30 systemctl try-restart ssh.service
 elif was ssh.service; then
-    systemctl reset-failed ssh.service 2>/dev/null
-    for _ in 1 2 3; do
-        control reload-or-restart ssh.service
-        [ "${1-}" != boot ] || break
-        sleep 1
-        ! systemctl is-active --quiet ssh.service || break
-    done
-    [ "${1-}" = boot ] || systemctl is-active --quiet ssh.service || code=1
+    mkdir -p /run/sshd
+    if sshd -t || ! systemctl is-active --quiet ssh.service; then
+        systemctl reset-failed ssh.service 2>/dev/null
+        timeout 30 systemctl restart ssh.service || code=1
+    fi
 fi
-# The operator may have been banned for logins that the new settings refused.
-! systemctl is-active --quiet fail2ban.service || timeout 10 fail2ban-client unban --all >/dev/null 2>&1
+# The operator may have been banned for logins that the new settings refused, or
+# be exempt no more.
+! systemctl is-active --quiet fail2ban.service || timeout 10 fail2ban-client reload --unban >/dev/null 2>&1
 
 if [ "$code" -ne 0 ]; then
     logger -t holdfast -p auth.err "not everything could be put back; it is tried again"
@@ -111,5 +114,6 @@ if [ -s "$guard/changed" ]; then
 fi
 sync -f "$guard"
 rm -f "$guard/armed" "$guard/changed"
+rm -f "$guard/reverting"
 logger -t holdfast -p auth.warning "unconfirmed settings of sshd, the firewall or accounts were put back"
 exit 0

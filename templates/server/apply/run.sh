@@ -82,7 +82,7 @@ put() {
         }
     fi
     # A check that took so long that the guard has acted comes too late.
-    if [ "$guarded" = yes ] && [ ! -e "$guard/armed" ] && [ "$1" != "$guard/revert" ]; then
+    if [ "$guarded" = yes ] && [ "$1" != "$guard/revert" ] && ! guarding; then
         rm -f "$temp"
         echo "the server has put the old settings back in the meantime; run again"
         return 1
