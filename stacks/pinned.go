@@ -2,8 +2,30 @@ package stacks
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
+
+// Fixed reports whether a reference names its content: by digest, or as
+// holdfast.local/name:sha256-…. All others depend on what a registry answers.
+func Fixed(ref string) bool {
+	_, byContent := ContentID(ref)
+	return byContent || strings.Contains(ref, "@sha256:")
+}
+
+// Floating returns the images of a release that have no digest, each once, in
+// the order they are used. A server that pulls them must be given none such.
+func (r *Release) Floating() []string {
+	var refs []string
+	for _, project := range r.Projects {
+		for _, service := range project.Services {
+			if !Fixed(service.Image) && !slices.Contains(refs, service.Image) {
+				refs = append(refs, service.Image)
+			}
+		}
+	}
+	return refs
+}
 
 // unpinned says why a reference does not name one image for good, or "" when it
 // does. A reference is pinned by

@@ -23,6 +23,7 @@ import (
 type Input struct {
 	Config    environment.Config // as loaded: defaults filled in
 	Secrets   map[string]string  // by name
+	Pins      map[string]string  // what to pull for a reference, by digest; those without stay as they are
 	Functions fs.FS              // the environment's supabase/functions; nil for none
 }
 
@@ -113,6 +114,45 @@ func declared(c environment.Config) []stack {
 	return all
 }
 
+// resolve returns a stack's set, and its images by service: the set's, with the
+// environment's overrides.
+func (s stack) resolve() (Set, map[string]string, error) {
+	set, err := LookUp(s.set)
+	if err != nil {
+		return Set{}, nil, err
+	}
+	if set.Stack != s.name {
+		return Set{}, nil, fmt.Errorf("catalog set %s is one of the stack %s; for this one there is %s", s.set, set.Stack, strings.Join(Sets(s.name), ", "))
+	}
+	images := map[string]string{}
+	for service, image := range set.Images {
+		images[service] = image.Ref
+	}
+	for service, ref := range s.images {
+		if _, ok := images[service]; !ok && s.name != "app" {
+			return Set{}, nil, fmt.Errorf("images names a service %q that the stack does not have; it has %s", service, strings.Join(slices.Sorted(maps.Keys(images)), ", "))
+		}
+		images[service] = ref
+	}
+	return set, images, nil
+}
+
+// References returns the images of an environment's stacks as they are declared,
+// each once, sorted.
+func References(c environment.Config) ([]string, error) {
+	all := map[string]bool{}
+	for _, stack := range declared(c) {
+		_, images, err := stack.resolve()
+		if err != nil {
+			return nil, fmt.Errorf("stack %s: %w", stack.name, err)
+		}
+		for _, ref := range images {
+			all[ref] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(all)), nil
+}
+
 // rendering is one run of Render.
 type rendering struct {
 	in      Input
@@ -136,22 +176,14 @@ func (r *rendering) addSecret(name string, content []byte) {
 
 // stack renders one stack's files.
 func (r *rendering) stack(s stack) (renderedProject, error) {
-	set, err := LookUp(s.set)
+	set, images, err := s.resolve()
 	if err != nil {
 		return renderedProject{}, err
 	}
-	if set.Stack != s.name {
-		return renderedProject{}, fmt.Errorf("catalog set %s is one of the stack %s; for this one there is %s", s.set, set.Stack, strings.Join(Sets(s.name), ", "))
-	}
-	images := map[string]string{}
-	for service, image := range set.Images {
-		images[service] = image.Ref
-	}
-	for service, ref := range s.images {
-		if _, ok := images[service]; !ok && s.name != "app" {
-			return renderedProject{}, fmt.Errorf("images names a service %q that the stack does not have; it has %s", service, strings.Join(slices.Sorted(maps.Keys(images)), ", "))
+	for service, ref := range images {
+		if pin, ok := r.in.Pins[ref]; ok {
+			images[service] = pin
 		}
-		images[service] = ref
 	}
 	data, err := newView(r.in.Config, set)
 	if err != nil {

@@ -151,7 +151,7 @@ func missingImages(release *Release, state State) []string {
 	var missing []string
 	for _, project := range release.Projects {
 		for _, service := range project.Services {
-			id, held := state.Images[service.Image]
+			id, held := state.Images[engineName(service.Image)]
 			if want, ok := ContentID(service.Image); ok && id != want {
 				held = false
 			}
@@ -163,12 +163,29 @@ func missingImages(release *Release, state State) []string {
 	return missing
 }
 
-// imageName is a reference for people: content names are cut to what tells
-// them apart.
+// engineName is how the engine lists an image: one with a digest without its
+// tag, and those of Docker Hub without its name.
+func engineName(ref string) string {
+	name, digest, ok := strings.Cut(ref, "@")
+	if i := strings.LastIndexByte(name, ':'); ok && i > strings.LastIndexByte(name, '/') {
+		name = name[:i]
+	}
+	name = strings.TrimPrefix(strings.TrimPrefix(name, "docker.io/"), "library/")
+	if ok {
+		return name + "@" + digest
+	}
+	return name
+}
+
+// imageName is a reference for people: content names and digests are cut to what
+// tells them apart.
 func imageName(ref string) string {
 	if id, ok := ContentID(ref); ok {
 		name, _, _ := strings.Cut(strings.TrimPrefix(ref, contentRepository), ":")
 		return name + " " + id[:len("sha256:")+12]
+	}
+	if i := strings.Index(ref, "@sha256:"); i >= 0 && len(ref) > i+20 {
+		return ref[:i+20] + "…"
 	}
 	return ref
 }

@@ -207,7 +207,7 @@ func TestContentIDIsTakenFromNamesThatPromiseOneOnly(t *testing.T) {
 }
 
 func FuzzParseStateNeverPanics(f *testing.F) {
-	f.Add(`{"id":"1","name":"a","project":"app","service":"app"}`, "a:b sha256:1", "version 1\nend")
+	f.Add(`{"id":"1","name":"a","project":"app","service":"app"}`, "a b <none> sha256:1", "version 1\nend")
 	f.Fuzz(func(t *testing.T, containers, images, history string) {
 		_, _ = ParseState(probe.Outputs{
 			"stacks/containers": {Stdout: containers}, "stacks/images": {Stdout: images}, "stacks/migrations": {Stdout: history},

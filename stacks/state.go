@@ -23,7 +23,7 @@ type State struct {
 	Current    string            `json:"current"`    // the release that `current` points at, "" for none
 	Altered    []string          `json:"altered"`    // files of the current release that differ from its manifest
 	Releases   []string          `json:"releases"`   // all complete releases, sorted
-	Images     map[string]string `json:"images"`     // image reference → image ID
+	Images     map[string]string `json:"images"`     // reference (name:tag and name@digest) → image ID
 	Containers []Container       `json:"containers"` // those of Compose projects
 	Networks   []string          `json:"networks"`
 	Migrations Migrations        `json:"migrations"`
@@ -61,7 +61,7 @@ func Probes() []probe.Probe {
 		{Name: "stacks/altered", Script: `cd ` + Root + `/current && sha256sum --check --quiet ` + manifest + ` 2>/dev/null | sed 's/: FAILED.*//'
 test -f ` + manifest + ` || echo ` + manifest},
 		{Name: "stacks/containers", Script: `docker ps -a --no-trunc --filter label=com.docker.compose.project --format '{"id":{{json .ID}},"name":{{json .Names}},"project":{{json (.Label "com.docker.compose.project")}},"service":{{json (.Label "com.docker.compose.service")}},"image":{{json .Image}},"state":{{json .State}},"status":{{json .Status}}}'`},
-		{Name: "stacks/images", Script: `docker image ls --no-trunc --format '{{.Repository}}:{{.Tag}} {{.ID}}'`},
+		{Name: "stacks/images", Script: `docker image ls --digests --no-trunc --format '{{.Repository}} {{.Tag}} {{.Digest}} {{.ID}}'`},
 		{Name: "stacks/networks", Script: `docker network ls --format '{{.Name}}'`},
 		// One psql session asks for both histories; to_regclass keeps it quiet on
 		// a database that has neither table yet.
@@ -79,6 +79,9 @@ select 'baseline ' || version || ' ' || checksum from holdfast.migrations order 
 SQL`},
 	}
 }
+
+// none is the engine's word for an image's missing tag or digest.
+const none = "<none>"
 
 // ParseState reads the answers to Probes. A server without a Docker engine has
 // an empty State; an answer that can't be read is an error, never "nothing runs".
@@ -109,11 +112,17 @@ func ParseState(outputs probe.Outputs) (State, error) {
 		state.Containers = append(state.Containers, c)
 	}
 	for _, line := range lines(outputs["stacks/images"].Stdout) {
-		ref, id, ok := strings.Cut(line, " ")
-		if !ok {
+		f := strings.Fields(line)
+		if len(f) != 4 {
 			return State{}, fmt.Errorf("read the list of images: unexpected line %q", line)
 		}
-		state.Images[ref] = id
+		name, tag, digest, id := f[0], f[1], f[2], f[3]
+		if tag != none {
+			state.Images[name+":"+tag] = id
+		}
+		if digest != none {
+			state.Images[name+"@"+digest] = id
+		}
 	}
 	state.Networks = lines(outputs["stacks/networks"].Stdout)
 	state.Migrations = parseMigrations(outputs["stacks/migrations"])

@@ -75,7 +75,7 @@ What is not given as a flag is asked for on a terminal.`,
 			if identityFile != "" {
 				g.ui.Printf("\nA new age identity opens secrets.age: %s\nKeep a copy outside of this machine; git ignores it. Without it the secrets are lost.\n", identityFile)
 			}
-			g.ui.Printf("\nNext: look through %s, then `holdfast plan -C %s`\n", filepath.Join(dir, environment.FileName), dir)
+			g.ui.Printf("\nNext: look through %s, then `holdfast lock -C %s` and `holdfast plan -C %[2]s`\n", filepath.Join(dir, environment.FileName), dir)
 			return nil
 		},
 	}

@@ -26,6 +26,8 @@ type Config struct {
 	// Delivery is how images reach the servers: "registry" lets the servers pull
 	// them, "ship" sends them over the SSH connection.
 	Delivery string `yaml:"delivery,omitempty" check:"oneof=registry|ship" default:"registry"`
+	// Registry says where the servers pull images from.
+	Registry Registry `yaml:"registry,omitempty"`
 	// Mail is the SMTP server that auth and Trigger.dev send through.
 	Mail *Mail `yaml:"mail,omitempty"`
 	// Backups says who can read backups and how long they are kept.
@@ -57,6 +59,8 @@ type Server struct {
 	// HostKey is the fingerprint of the server's SSH host key, "SHA256:…", as
 	// `ssh-keygen -lf` prints it. When absent, known_hosts decides.
 	HostKey string `yaml:"host-key,omitempty" check:"format=fingerprint"`
+	// Platform is what the production server's images are locked for.
+	Platform string `yaml:"platform,omitempty" check:"oneof=linux/amd64|linux/arm64" default:"linux/amd64"`
 	// Private is the server's address on a private network between the two.
 	Private string `yaml:"private,omitempty" check:"format=ip"`
 	// Identity is the private key file to offer first. "~/" is expanded, other
@@ -158,6 +162,15 @@ type Edge struct {
 	Email string `yaml:"email,omitempty" check:"format=email"`
 	// Images overrides single images of the set: service name to reference.
 	Images Images `yaml:"images,omitempty" check:"keys=service,format=image"`
+}
+
+// Registry says where the servers pull images from.
+type Registry struct {
+	// Mirror is a registry through which all images are pulled, such as
+	// "mirror.example.com" or "registry.example.com/proxy": caddy:2.11.4 becomes
+	// mirror.example.com/docker.io/library/caddy:2.11.4. What it holds itself,
+	// such as the app's image, keeps its name.
+	Mirror string `yaml:"mirror,omitempty" check:"format=registry"`
 }
 
 // Mail is the SMTP server that auth and Trigger.dev send through.

@@ -30,6 +30,13 @@ func (e *Environment) inconsistencies(d *decoder) {
 		wrong("servers.audit.private", "", "it is the production server's address too")
 	}
 
+	if has("servers.audit.platform") {
+		wrong("servers.audit.platform", "leave it out", "the audit server runs no images")
+	}
+	if e.Delivery == "ship" && e.Registry.Mirror != "" {
+		wrong("registry.mirror", "leave one of the two out", "nothing is pulled through it: delivery is ship")
+	}
+
 	if e.Access.User == "root" {
 		wrong("access.user", "leave it out for \"deploy\"", "root can't be the deploy user: logging in as root is turned off")
 	}

@@ -198,6 +198,16 @@ var formats = map[string]format{
 			return ""
 		},
 	},
+	"registry": {
+		want:    `a registry's host, with its port and a path where it has them, such as "mirror.example.com"`,
+		pattern: `^([a-z0-9-]+(\.[a-z0-9-]+)+|localhost)(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$`,
+		hint: func(s string) string {
+			if strings.Contains(s, "://") {
+				return "without https://, as in an image's name"
+			}
+			return ""
+		},
+	},
 	"sign-up": {
 		want:    `an e-mail address, or "@" and a domain`,
 		pattern: `^[^@\s]*@[a-z0-9-]+(\.[a-z0-9-]+)+$`,

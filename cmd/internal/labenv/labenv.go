@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"holdfast/internal/environment"
 	"holdfast/internal/lab"
 	"holdfast/internal/lab/images"
+	"holdfast/internal/ui"
 	"holdfast/stacks/secrets"
 	"holdfast/templates"
 )
@@ -75,6 +77,13 @@ func Write(ctx context.Context, l *lab.Lab, dir string, progress func(string)) e
 	}
 	if _, err := pair.InitSecrets(dir, []string{identity}); err != nil {
 		return err
+	}
+	if refs == nil {
+		quiet := ui.New(io.Discard, io.Discard)
+		progress("ask the registries for the digests of the images")
+		if _, err := pair.Lock(ctx, dir, nil, quiet); err != nil {
+			return err
+		}
 	}
 	return write(dir, now)
 }

@@ -19,6 +19,9 @@ func (p *Pair) Plan(ctx context.Context) (*Plan, error) {
 
 // plan observes, under both servers' locks when locked, and compares.
 func (p *Pair) plan(ctx context.Context, locked bool) (*Plan, error) {
+	if err := p.pinned(); err != nil {
+		return nil, err
+	}
 	err := p.each(ctx, func(ctx context.Context, s *Server) error {
 		if err := s.connect(ctx); err != nil {
 			return err
@@ -26,6 +29,9 @@ func (p *Pair) plan(ctx context.Context, locked bool) (*Plan, error) {
 		return s.observe(ctx, locked)
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := p.suits(p.Production); err != nil {
 		return nil, err
 	}
 	plan := &Plan{Environment: p.Env.Environment, Release: p.Release.ID}

@@ -57,7 +57,8 @@ type Pair struct {
 
 	options Options
 	secrets secrets.Set
-	steps   []stacks.Step // what State lacks of Release
+	pins    map[string]string // what the servers pull for a declared image
+	steps   []stacks.Step     // what State lacks of Release
 	ui      *ui.UI
 
 	asking      sync.Mutex        // one question at a time
@@ -90,7 +91,10 @@ func (p *Pair) open() (err error) {
 	if err != nil {
 		return err
 	}
-	p.Release, err = stacks.Render(stacks.Input{Config: p.Env.Config, Secrets: p.secrets, Functions: functions})
+	if p.pins, err = pins(p.Env); err != nil {
+		return err
+	}
+	p.Release, err = stacks.Render(stacks.Input{Config: p.Env.Config, Secrets: p.secrets, Pins: p.pins, Functions: functions})
 	if err != nil {
 		return err
 	}
