@@ -18,9 +18,10 @@ import (
 const (
 	// gatewayAddress is where the gateway listens on production.
 	gatewayAddress = "127.0.0.1:8000"
-	// probeTimeout bounds one request. An upstream that is slow to say 404
-	// must not hold up the verification.
-	probeTimeout = 1500 * time.Millisecond
+	// probeTimeout bounds one request. A server that is busy, or far away, may
+	// take seconds; a gateway that does not answer at all costs this much once,
+	// because the requests go out side by side.
+	probeTimeout = 6 * time.Second
 	// maxBurst bounds how many requests are spent to see a rate limit work. A
 	// higher limit is judged by the config alone.
 	maxBurst = 80
