@@ -1,8 +1,14 @@
 # Restarts the server, unless packages are being installed or are half installed:
 # what boots next would be neither the old nor the new.
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+# Not by the name of unattended-upgrade: a helper of that name waits at all times
+# for the server to be shut down.
+installing() {
+    pgrep -x 'dpkg|apt-get' >/dev/null 2>&1 ||
+        [ "$(systemctl show --property=ActiveState --value apt-daily-upgrade.service)" = activating ]
+}
 left=300
-while pgrep -x 'dpkg|apt-get|unattended-upgr' >/dev/null 2>&1; do
+while installing; do
     if [ "$left" -le 0 ]; then
         echo "packages have been installed for 5 minutes, and a reboot would interrupt that; run again when it is done" >&2
         exit 75
