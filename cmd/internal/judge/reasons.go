@@ -26,7 +26,7 @@ var reasons = map[string]string{
 	"FILE-6310": "a running server can't be repartitioned safely; the journal, logs and Docker's logs are bounded instead",
 	"FIRE-4513": "the unused rules are Docker's, for containers that do not run yet",
 	"HRDN-7230": "scanners look for what has no way onto these servers; AIDE and debsums tell of changed files",
-	"KRNL-6000": "forwarding stays on where containers need it, and modules stay loadable for Docker's networks",
+	"KRNL-6000": "containers need forwarding (the lab's audit server has it from the machine it runs on, and its firewall forwards nothing), and Docker's networks need modules",
 	"LOGG-2154": "logs stay on the server, in a bounded journal; where they should be sent is the operator's choice",
 	"NAME-4028": "the lab's servers have no domain",
 	"PKGS-7388": "the source is declared, in the form that Debian 13 has for it, and unattended upgrades install from it; Lynis does not find it there",
