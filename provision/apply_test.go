@@ -236,7 +236,7 @@ func TestAPackageThatCannotBeHadFailsWithAptsWords(t *testing.T) {
 	host := &local{t: t, shell: "dash", dir: dir, commands: apt(dir, "echo 'E: Unable to locate package hello'; exit 100")}
 	err := Apply(t.Context(), host, Diff([]Resource{Packages{Names: []string{"hello"}}}, Facts{}), func(Event) {})
 	var failed *StepError
-	if !errors.As(err, &failed) || failed.Code != 100 || failed.Command != "apt-get install hello" || !strings.Contains(err.Error(), "Unable to locate package hello") {
+	if !errors.As(err, &failed) || failed.Code != 100 || failed.Command != "apt-get install --no-remove hello" || !strings.Contains(err.Error(), "Unable to locate package hello") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package provision
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,9 +39,19 @@ type Facts struct {
 	Paths        map[string]PathFacts  `json:"paths"`    // those that exist and are no links
 	Mounts       map[string]MountFacts `json:"mounts"`   // mount point → what is mounted there
 	SwapMiB      int64                 `json:"swap_mib"` // in use and not
-	SSHPorts     []int                 `json:"ssh_ports"`
-	Firewall     FirewallFacts         `json:"firewall"`
-	FreeMiB      map[string]int64      `json:"free_mib"` // mount point → free space
+	// SSHPorts are those of sshd's settings or, where sshd refuses its settings,
+	// those it listens on. There is always one.
+	SSHPorts []int `json:"ssh_ports"`
+	// SSHFault is why sshd would not start with the settings it has; "": it would.
+	SSHFault   string           `json:"ssh_fault,omitempty"`
+	Firewall   FirewallFacts    `json:"firewall"`
+	FreeMiB    map[string]int64 `json:"free_mib"`            // mount point → free space
+	FreeInodes map[string]int64 `json:"free_inodes"`         // mount point → files that can be made; those with a limit
+	ReadOnly   []string         `json:"read_only,omitempty"` // folders that can't be written to and must be
+	Missing    []string         `json:"missing,omitempty"`   // programs that every supported system has
+	// Compose says on Debian 12, whose own Docker lacks it, where Compose v2 comes
+	// from: "installed", "available" from a repository that was added, or "".
+	Compose string `json:"compose,omitempty"`
 
 	// JournalFault says which of the journal's last records breaks its chain; "":
 	// none does.
@@ -123,8 +134,12 @@ type Reverted struct {
 // supported are the systems that the resources were written for.
 var supported = []string{"debian 13", "debian 12", "ubuntu 24.04", "ubuntu 22.04"}
 
-// minFreeMiB is the room that an installation needs on / and /var.
-const minFreeMiB = 500
+// What an installation needs on / and /var: Docker alone brings 300 MiB, and
+// 5000 files with a first image.
+const (
+	minFreeMiB    = 500
+	minFreeInodes = 10_000
+)
 
 // An UnsupportedError is a server that Holdfast does not know how to provision.
 type UnsupportedError struct {
@@ -138,37 +153,103 @@ func (e *UnsupportedError) Error() string {
 		name = "a system without a name in /etc/os-release"
 	}
 	if slices.Contains(supported, e.OS.Key()) {
-		return fmt.Sprintf("%s can't be a %s server: its Docker is too old and has no Compose v2", name, e.Role)
+		return fmt.Sprintf("%s can't be a %s server: its own packages have no Compose v2", name, e.Role)
 	}
-	return fmt.Sprintf("%s is not supported; Debian 13, Ubuntu 24.04 and 22.04 are, and Debian 12 for the audit server", name)
+	return fmt.Sprintf("%s is not supported; Debian 13 and 12 and Ubuntu 24.04 and 22.04 are", name)
 }
 
 // Hint says what to do next.
 func (e *UnsupportedError) Hint() string {
+	if slices.Contains(supported, e.OS.Key()) {
+		return "install Debian 13 on the server, or add Docker's own package repository to it, which has docker-compose-plugin, and run apt-get update; nothing was changed"
+	}
 	return "install Debian 13 on the server; nothing was changed on it"
 }
 
 // A DiskFullError is a file system with too little room.
 type DiskFullError struct {
-	Path    string // mount point
-	FreeMiB int64
+	Path string // mount point
+	// What there is left: MiB, or files where NoInodes.
+	Free     int64
+	NoInodes bool
 }
 
 func (e *DiskFullError) Error() string {
-	return fmt.Sprintf("%s has %d MiB free, and %d are needed", e.Path, e.FreeMiB, minFreeMiB)
+	if e.NoInodes {
+		return fmt.Sprintf("%s has room for %d more files, and %d are needed", e.Path, e.Free, minFreeInodes)
+	}
+	return fmt.Sprintf("%s has %d MiB free, and %d are needed", e.Path, e.Free, minFreeMiB)
 }
 
 // Hint says what to do next.
 func (e *DiskFullError) Hint() string {
+	if e.NoInodes {
+		return "remove what makes so many files, then run again: du -x --inodes --max-depth=3 " + e.Path + " | sort -n | tail"
+	}
 	return "make room, then run again: du -xh --max-depth=2 " + e.Path + " | sort -h | tail"
 }
 
+// A ReadOnlyError is a server some of whose folders can't be written to.
+type ReadOnlyError struct{ Paths []string }
+
+func (e *ReadOnlyError) Error() string {
+	return strings.Join(e.Paths, " and ") + " can't be written to: mounted read-only"
+}
+
+// Hint says what to do next.
+func (e *ReadOnlyError) Hint() string {
+	return "the kernel does that to a file system with errors: look at \"dmesg | grep -i remount\" and at the disk, then mount it read-write and run again"
+}
+
+// A MissingToolsError is a server without programs that are on every supported
+// system.
+type MissingToolsError struct{ Tools []string }
+
+func (e *MissingToolsError) Error() string {
+	return "the server lacks " + strings.Join(e.Tools, ", ")
+}
+
+// Hint says what to do next.
+func (e *MissingToolsError) Hint() string {
+	var packages []string
+	for _, tool := range e.Tools {
+		packages = append(packages, orElse(toolPackages[tool], "coreutils"))
+	}
+	return "bring them back, then run again: apt-get install --reinstall " + strings.Join(sorted(packages), " ")
+}
+
+// toolPackages are the packages of the programs that observe/system.sh looks
+// for; of the others it is coreutils.
+var toolPackages = map[string]string{
+	"awk": "mawk", "sed": "sed", "grep": "grep", "tar": "tar", "gzip": "gzip", "flock": "util-linux", "unshare": "util-linux",
+	"getent": "libc-bin", "dpkg-query": "dpkg", "apt-get": "apt", "systemctl": "systemd", "useradd": "passwd",
+}
+
+// A NoSSHPortError is a server that does not say where sshd listens. A firewall
+// for a guessed port would lock everyone out.
+type NoSSHPortError struct{ Fault string } // sshd's own words
+
+func (e *NoSSHPortError) Error() string {
+	text := "the port that sshd listens on can't be told"
+	if e.Fault != "" {
+		text += ": " + e.Fault
+	}
+	return text
+}
+
+// Hint says what to do next.
+func (e *NoSSHPortError) Hint() string {
+	return "make \"sshd -T\" print its settings on the server, as root, then run again; nothing was changed"
+}
+
 // ParseFacts reads the answers to the probes of [Probes]. The error is an
-// *[UnsupportedError], a *[DiskFullError], or says which answer can't be read.
+// *[UnsupportedError], *[MissingToolsError], *[ReadOnlyError], *[DiskFullError] or
+// *[NoSSHPortError], or says which answer can't be read.
 func ParseFacts(role string, outputs probe.Outputs) (Facts, error) {
 	f := Facts{
 		Role: role, Packages: map[string]string{}, Units: map[string]UnitFacts{}, Files: map[string]FileFacts{},
-		Sysctls: map[string]string{}, Users: map[string]UserFacts{}, Groups: map[string][]string{}, Paths: map[string]PathFacts{}, Mounts: map[string]MountFacts{}, FreeMiB: map[string]int64{},
+		Sysctls: map[string]string{}, Users: map[string]UserFacts{}, Groups: map[string][]string{}, Paths: map[string]PathFacts{}, Mounts: map[string]MountFacts{},
+		FreeMiB: map[string]int64{}, FreeInodes: map[string]int64{},
 	}
 	// The system comes first: on a foreign one the other probes may well fail.
 	for _, p := range parsers {
@@ -207,13 +288,27 @@ func (f *Facts) RebootReason() string {
 
 // refuse returns why nothing can be done on this server.
 func (f *Facts) refuse() error {
-	if !slices.Contains(supported, f.OS.Key()) || f.OS.Key() == "debian 12" && f.Role == "production" {
+	if !slices.Contains(supported, f.OS.Key()) || f.OS.Key() == "debian 12" && f.Role == "production" && f.Compose == "" {
 		return &UnsupportedError{OS: f.OS, Role: f.Role}
 	}
-	for path, free := range f.FreeMiB {
-		if free < minFreeMiB {
-			return &DiskFullError{Path: path, FreeMiB: free}
+	if len(f.Missing) > 0 {
+		return &MissingToolsError{Tools: f.Missing}
+	}
+	if len(f.ReadOnly) > 0 {
+		return &ReadOnlyError{Paths: f.ReadOnly}
+	}
+	for _, path := range slices.Sorted(maps.Keys(f.FreeMiB)) {
+		if free := f.FreeMiB[path]; free < minFreeMiB {
+			return &DiskFullError{Path: path, Free: free}
 		}
+	}
+	for _, path := range slices.Sorted(maps.Keys(f.FreeInodes)) {
+		if free := f.FreeInodes[path]; free < minFreeInodes {
+			return &DiskFullError{Path: path, Free: free, NoInodes: true}
+		}
+	}
+	if len(f.SSHPorts) == 0 {
+		return &NoSSHPortError{Fault: f.SSHFault}
 	}
 	return nil
 }
@@ -262,6 +357,14 @@ func (f *Facts) parseSystem(text string) error {
 				return fmt.Errorf("sshd listens on port %q", value)
 			}
 			f.SSHPorts = append(f.SSHPorts, int(port))
+		case "ssh-fault":
+			f.SSHFault = value
+		case "missing":
+			f.Missing = append(f.Missing, value)
+		case "read-only":
+			f.ReadOnly = append(f.ReadOnly, value)
+		case "compose":
+			f.Compose = value
 		case "lists-age":
 			seconds, err := strconv.ParseInt(value, 10, 32)
 			if err != nil {
@@ -276,6 +379,13 @@ func (f *Facts) parseSystem(text string) error {
 				return fmt.Errorf("%q blocks are free on %s", blocks, path)
 			}
 			f.FreeMiB[path] = n >> 10
+		case "inodes":
+			free, path, _ := strings.Cut(value, " ")
+			n, err := strconv.ParseInt(free, 10, 64)
+			if err != nil {
+				return fmt.Errorf("%q files can be made on %s", free, path)
+			}
+			f.FreeInodes[path] = n
 		case "guard-armed":
 			f.Guard.Armed = true
 		case "guard-reverted":
@@ -287,9 +397,6 @@ func (f *Facts) parseSystem(text string) error {
 			}
 			f.Pending = append(f.Pending, value)
 		}
-	}
-	if len(f.SSHPorts) == 0 {
-		f.SSHPorts = []int{22}
 	}
 	slices.Sort(f.SSHPorts)
 	f.SSHPorts = slices.Compact(f.SSHPorts)

@@ -11,7 +11,7 @@ import (
 	"holdfast/internal/probe"
 )
 
-const system = "os.PRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\nos.VERSION_ID=\"13\"\nos.ID=debian\nhostname=one\nfree=9999999 /\n"
+const system = "os.PRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\nos.VERSION_ID=\"13\"\nos.ID=debian\nhostname=one\nfree=9999999 /\nssh-port=22\n"
 
 func outputs(system string) probe.Outputs {
 	return probe.Outputs{probeSystem: {Stdout: system}}
@@ -21,7 +21,7 @@ func TestServersThatCannotBeProvisionedAreRefusedWithTheReason(t *testing.T) {
 	for _, c := range []struct{ role, system, want string }{
 		{"audit", strings.ReplaceAll(strings.ReplaceAll(system, "13", "41"), "debian", "fedora"), "is not supported"},
 		{"audit", "hostname=x\n", "a system without a name"},
-		{"production", strings.ReplaceAll(system, "13", "12"), "Docker is too old"},
+		{"production", strings.ReplaceAll(system, "13", "12"), "no Compose v2"},
 	} {
 		var unsupported *UnsupportedError
 		_, err := ParseFacts(c.role, outputs(c.system))
@@ -32,9 +32,39 @@ func TestServersThatCannotBeProvisionedAreRefusedWithTheReason(t *testing.T) {
 	if _, err := ParseFacts("audit", outputs(strings.ReplaceAll(system, "13", "12"))); err != nil {
 		t.Errorf("Debian 12 as audit server: %v", err)
 	}
-	var full *DiskFullError
-	if _, err := ParseFacts("audit", outputs(system+"free=102400 /var\n")); !errors.As(err, &full) || full.Path != "/var" || full.FreeMiB != 100 {
-		t.Errorf("a full disk: %v", err)
+	for _, from := range []string{"installed", "available"} {
+		if _, err := ParseFacts("production", outputs(strings.ReplaceAll(system, "13", "12")+"compose="+from+"\n")); err != nil {
+			t.Errorf("Debian 12 with Compose v2 %s: %v", from, err)
+		}
+	}
+	for _, c := range []struct{ answer, want, hint string }{
+		{"free=102400 /var\n", "/var has 100 MiB free, and 500 are needed", "du -xh --max-depth=2 /var"},
+		{"inodes=12 /\n", "/ has room for 12 more files, and 10000 are needed", "--inodes"},
+		{"read-only=/etc\nread-only=/usr\n", "/etc and /usr can't be written to", "dmesg"},
+		{"missing=gzip\nmissing=base64\nmissing=flock\n", "the server lacks gzip, base64, flock", "--reinstall coreutils gzip util-linux"},
+	} {
+		_, err := ParseFacts("audit", outputs(system+c.answer))
+		var hinted interface{ Hint() string }
+		if !errors.As(err, &hinted) || !strings.Contains(err.Error(), c.want) || !strings.Contains(hinted.Hint(), c.hint) {
+			t.Errorf("%q: got %v", c.answer, err)
+		}
+	}
+}
+
+func TestNoPortOfSSHIsGuessed(t *testing.T) {
+	const fault = "ssh-fault=/etc/ssh/sshd_config line 9: Directive 'Port' is not allowed within a Match block\n"
+	without := strings.ReplaceAll(system, "ssh-port=22\n", "")
+	var none *NoSSHPortError
+	if _, err := ParseFacts("audit", outputs(without+fault)); !errors.As(err, &none) || !strings.Contains(err.Error(), "line 9") {
+		t.Errorf("got %v, want to hear what is wrong with sshd's settings", err)
+	}
+	// sshd goes on with what it read before, and tells by what it listens on.
+	facts, err := ParseFacts("audit", outputs(without+fault+"ssh-port=2222\nssh-port=2222\n"))
+	if err != nil || len(facts.SSHPorts) != 1 || facts.SSHPorts[0] != 2222 {
+		t.Fatalf("got %v, %v", facts.SSHPorts, err)
+	}
+	if notes := Diff(nil, facts).Notes; len(notes) != 1 || !strings.Contains(notes[0], "line 9") {
+		t.Errorf("the plan does not tell: %q", notes)
 	}
 }
 

@@ -69,6 +69,12 @@ func TestSwapIsMadeOnlyWhereThereIsNoneAndRoomForIt(t *testing.T) {
 	if _, found := swap.Change(full); found {
 		t.Error("the swap file takes the last of the disk")
 	}
+	if notes := Diff([]Resource{swap}, full).Notes; len(notes) != 1 || !strings.Contains(notes[0], "no room for a file of 1024 MiB") {
+		t.Errorf("the plan does not tell why there is no swap: %q", notes)
+	}
+	if notes := Diff([]Resource{swap}, mountFacts("", "")).Notes; len(notes) != 0 {
+		t.Errorf("the plan has notes: %q", notes)
+	}
 	contained := mountFacts("", "")
 	contained.Container = "docker"
 	if _, found := swap.Change(contained); found {

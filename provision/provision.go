@@ -104,7 +104,9 @@ type Plan struct {
 	staleLists bool
 }
 
-// clockTolerance is how far a server's clock may be off before a plan tells.
+// clockTolerance is how far a server's clock may be off before a plan tells. No
+// clock is off so far that a plan refuses: keeping time is among what a plan
+// brings, and where apt can't go on, it says so.
 const clockTolerance = time.Minute
 
 // listsAge is how old apt's package lists may be before they are refreshed
@@ -121,11 +123,16 @@ func Diff(resources []Resource, facts Facts) Plan {
 		if change, ok := r.Change(facts); ok {
 			plan.Changes = append(plan.Changes, change)
 		}
+		if telling, ok := r.(interface{ note(Facts) string }); ok {
+			if note := telling.note(facts); note != "" {
+				plan.Notes = append(plan.Notes, note)
+			}
+		}
 	}
 	if change, ok := unfinished(facts); ok {
 		plan.Changes = append(plan.Changes, change)
 	}
-	plan.Notes = notes(facts)
+	plan.Notes = append(plan.Notes, notes(facts)...)
 	return plan
 }
 
@@ -158,6 +165,9 @@ func notes(facts Facts) []string {
 	}
 	if facts.JournalFault != "" {
 		notes = append(notes, facts.JournalFault+"; somebody else than Holdfast wrote to "+JournalPath)
+	}
+	if facts.SSHFault != "" {
+		notes = append(notes, "sshd refuses its own settings, and would not start after a reboot: "+facts.SSHFault)
 	}
 	if reason := facts.RebootReason(); reason != "" {
 		notes = append(notes, "a reboot is due: "+reason)

@@ -7,7 +7,8 @@ import (
 )
 
 // A Swap is a swap file on a server that has no swap at all, compressed memory
-// included. There is none where the disk would be left with less than 2 GiB.
+// included. There is none where the disk would be left with less than 2 GiB, of
+// which a plan tells.
 type Swap struct {
 	About
 	Path string // absolute, without blanks
@@ -25,9 +26,22 @@ func (s Swap) observe(w *wanted) {
 	w.files = append(w.files, fstab)
 }
 
+// note tells of a server that has no swap and no room for it.
+func (s Swap) note(facts Facts) string {
+	if !s.appliesTo(facts) || facts.SwapMiB > 0 || s.fits(facts) {
+		return ""
+	}
+	return fmt.Sprintf("the server has no swap, and no room for a file of %d MiB: / has %d MiB free, and %d must stay so",
+		s.MiB, facts.FreeMiB["/"], minFreeBesideSwapMiB)
+}
+
+func (s Swap) fits(facts Facts) bool {
+	return facts.FreeMiB["/"]-int64(s.MiB) >= minFreeBesideSwapMiB
+}
+
 // Change is there when the server has no swap.
 func (s Swap) Change(facts Facts) (Change, bool) {
-	if !s.appliesTo(facts) || facts.SwapMiB > 0 || facts.FreeMiB["/"]-int64(s.MiB) < minFreeBesideSwapMiB {
+	if !s.appliesTo(facts) || facts.SwapMiB > 0 || !s.fits(facts) {
 		return Change{}, false
 	}
 	c := s.About.change(s.ID())
@@ -39,7 +53,8 @@ func (s Swap) Change(facts Facts) (Change, bool) {
 	path := shell.Quote(s.Path)
 	c.how.phase, c.how.keep, c.how.actions = phaseKernel, []string{fstab}, []string{"daemon-reload"}
 	// Written in full: swapon(8) takes no file with holes, nor one that
-	// fallocate made on some file systems.
-	c.how.script = fmt.Sprintf("rm -f %[1]s\n(umask 077 && try dd if=/dev/zero of=%[1]s bs=1M count=%[2]d)\ntry mkswap %[1]s\ntry swapon %[1]s\nfstab 1 %[1]s %[3]s\n", path, s.MiB, shell.Quote(line))
+	// fallocate made on some file systems; and none of btrfs that copies on write,
+	// which only an empty file can be told not to.
+	c.how.script = fmt.Sprintf("rm -f %[1]s\n(umask 077 && : >%[1]s)\nchattr +C %[1]s 2>/dev/null || :\n(umask 077 && try dd if=/dev/zero of=%[1]s bs=1M count=%[2]d)\ntry mkswap %[1]s\ntry swapon %[1]s\nfstab 1 %[1]s %[3]s\n", path, s.MiB, shell.Quote(line))
 	return c, true
 }

@@ -46,8 +46,9 @@ func Nonce() string {
 func Script(nonce string, probes []Probe) string {
 	var b strings.Builder
 	// PATH: a deploy user's non-login shell often lacks the sbin folders.
-	// LC_ALL: messages and number formats must not depend on the server.
-	b.WriteString("export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n")
+	// LC_ALL: messages and number formats must not depend on the server. Nor must
+	// what options mean.
+	b.WriteString("export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nunset POSIXLY_CORRECT TAR_OPTIONS GZIP\n")
 	b.WriteString("f(){ printf '\\n%s %s\\n' \"$n\" \"$1\"; printf '\\n%s %s\\n' \"$n\" \"$1\" >&2; }\n")
 	fmt.Fprintf(&b, "n=%s\n", nonce)
 	for _, p := range probes {

@@ -16,10 +16,13 @@ func docker(on target) []provision.Resource {
 		provision.File{About: about, Path: "/etc/docker/daemon.json", Content: daemon(on),
 			Check:   "! command -v dockerd >/dev/null || dockerd --validate --config-file=%s",
 			Actions: []string{"restart docker.service"}},
-		provision.Packages{About: about, Names: []string{"docker.io", "iptables"}, ByOS: map[string][]string{
-			"debian 13":    {"docker-cli", "docker-compose"},
-			"ubuntu 24.04": {"docker-compose-v2"},
-			"ubuntu 22.04": {"docker-compose-v2"},
+		// What Docker's own repository has brought is as good. Debian 12 lacks
+		// Compose v2, and has it from there or not at all.
+		provision.Packages{About: about, Names: []string{"iptables"}, ByOS: map[string][]string{
+			"debian 13":    {"docker.io | docker-ce", "docker-cli | docker-ce-cli", "docker-compose | docker-compose-plugin"},
+			"debian 12":    {"docker-ce | docker.io", "docker-compose-plugin"},
+			"ubuntu 24.04": {"docker.io | docker-ce", "docker-compose-v2 | docker-compose-plugin"},
+			"ubuntu 22.04": {"docker.io | docker-ce", "docker-compose-v2 | docker-compose-plugin"},
 		}},
 		provision.Unit{About: about, Name: "containerd.service", State: provision.Running},
 		provision.Unit{About: about, Name: "docker.service", State: provision.Running},

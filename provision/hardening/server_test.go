@@ -203,6 +203,16 @@ func (s *server) Reconnect(ctx context.Context) error {
 
 func (s *server) plan() provision.Plan {
 	s.t.Helper()
+	facts, err := s.facts()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return provision.Diff(s.resources(), facts)
+}
+
+// facts observes the server; the error is that of reading the answers.
+func (s *server) facts() (provision.Facts, error) {
+	s.t.Helper()
 	nonce := probe.Nonce()
 	script := probe.Script(nonce, provision.Probes(s.resources()))
 	var out, errs bytes.Buffer
@@ -219,11 +229,7 @@ func (s *server) plan() provision.Plan {
 		s.observed++
 		saveOutputs(s.t, filepath.Join(record, fmt.Sprintf("%s-%s-%d", s.where.System, s.role, s.observed)), outputs)
 	}
-	facts, err := provision.ParseFacts(s.role, outputs)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return provision.Diff(s.resources(), facts)
+	return provision.ParseFacts(s.role, outputs)
 }
 
 func (s *server) apply(ctx context.Context, plan provision.Plan) error {

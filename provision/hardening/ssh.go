@@ -1,6 +1,7 @@
 package hardening
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -18,7 +19,9 @@ func ssh(on target) []provision.Resource {
 		open := append([]string{"127.0.0.1:5432", "127.0.0.1:8000", "127.0.0.1:3001", "127.0.0.1:5000"}, tuned.PermitOpen...)
 		forwarding = "AllowTcpForwarding local\nPermitOpen " + strings.Join(open, " ")
 	}
-	expect := "sshd -t && sshd -T -C user=" + user + ",host=x,addr=198.51.100.1 | grep -qix 'passwordauthentication no' && sshd -T | grep -qix 'allowusers " + user + "'"
+	// All of a connection that a Match block may ask for, or sshd gives no answer.
+	connection := fmt.Sprintf("user=%s,host=x,addr=198.51.100.1,laddr=198.51.100.2,lport=%d", user, cmp.Or(on.Access.Port, 22))
+	expect := "sshd -t && settings=$(sshd -T -C " + connection + ") && echo \"$settings\" | grep -qix 'passwordauthentication no' && echo \"$settings\" | grep -qix 'allowusers " + user + "'"
 	// Not a reload: that is over before sshd has read anything, and a new login
 	// under the old settings would confirm the new ones. Sessions go on.
 	actions := []string{"restart ssh.service"}
@@ -26,7 +29,7 @@ func ssh(on target) []provision.Resource {
 	if on.Access.Port != 0 {
 		port = fmt.Sprintf("\nPort %d\n", on.Access.Port)
 		// Ports add up: one that another file sets stays open.
-		expect += fmt.Sprintf(" && { [ \"$(sshd -T | sed -n 's/^port //p')\" = %d ] || { echo 'another file sets Port as well: grep -ri ^port /etc/ssh' >&2; exit 1; }; }", on.Access.Port)
+		expect += fmt.Sprintf(" && { [ \"$(echo \"$settings\" | sed -n 's/^port //p')\" = %d ] || { echo 'another file sets Port as well: grep -ri ^port /etc/ssh' >&2; exit 1; }; }", on.Access.Port)
 		// Where a socket starts sshd, the socket's ports are made of sshd's
 		// settings when systemd reloads (sshd-socket-generator of Ubuntu).
 		actions = []string{"daemon-reload", "restart ssh.socket", "restart ssh.service"}

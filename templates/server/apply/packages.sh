@@ -3,6 +3,7 @@
 # and waits, $patience seconds at most.
 apt() {
     left=$patience
+    mended=no
     while :; do
         printf 'apt-get %s\n' "$*" >"$work/command"
         code=0
@@ -10,7 +11,11 @@ apt() {
             -o APT::Install-Recommends=false "$@" >"$work/apt" 2>&1 || code=$?
         cat "$work/apt"
         [ "$code" -ne 0 ] || return 0
-        if grep -q 'dpkg was interrupted' "$work/apt"; then
+        if grep -q -e 'is not valid yet' -e '(invalid since' -e 'is expired' "$work/apt"; then
+            echo "the clock of the server says $(date -u '+%F %T') UTC: if that is wrong, set it, then run again"
+        fi
+        if [ "$mended" = no ] && grep -q 'dpkg was interrupted' "$work/apt"; then
+            mended=yes
             frame "note finishing a package installation that was interrupted"
             try dpkg --force-confdef --force-confold --configure -a || return
             continue
@@ -28,7 +33,8 @@ apt() {
 }
 
 # install_packages PACKAGES...: with lists that are a day old at most, and new
-# ones when these do not do.
+# ones when these do not do. Nothing is removed for them: what is in their way
+# somebody has installed on purpose.
 install_packages() {
     fresh=no
     if [ "$stale" = yes ]; then
@@ -36,12 +42,12 @@ install_packages() {
         apt update
         fresh=yes
     fi
-    if apt install "$@"; then
+    if apt install --no-remove "$@"; then
         return
-    elif [ "$fresh" = yes ] || grep -q 'lock is still held' "$work/log"; then
+    elif [ "$fresh" = yes ] || grep -q -e 'lock is still held' -e 'Packages need to be removed' "$work/log"; then
         return "$code"
     fi
     frame "note refreshing the package lists"
     apt update
-    apt install "$@"
+    apt install --no-remove "$@"
 }

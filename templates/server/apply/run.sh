@@ -4,6 +4,7 @@
 set -u
 umask 022
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+unset POSIXLY_CORRECT TAR_OPTIONS GZIP
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
 state=/var/lib/holdfast
 exec 3>&1
@@ -63,6 +64,18 @@ failed() {
     exit 1
 }
 
+# blocked PATH: says so where a file has an attribute that keeps even root from
+# replacing it (chattr(1)).
+blocked() {
+    for file in "$1" "${1%/*}"; do
+        # Attributes come first, and then the name.
+        flags=$(lsattr -d -- "$file" 2>/dev/null) || continue
+        case ${flags%% *} in
+        *[ai]*) echo "$file was made immutable on purpose: \"chattr -ai $file\" ends that, then run again" ;;
+        esac
+    done
+}
+
 # put PATH MODE OWNER:GROUP [CHECK]: replaces a file by its content on stdin, in
 # base64. It gets its name only when it is complete, has mode and owner, and
 # CHECK has accepted it. The temporary name is one that no include pattern
@@ -70,7 +83,13 @@ failed() {
 put() {
     temp=${1%/*}/.${1##*/}.holdfast
     try mkdir -p "${1%/*}"
-    (umask 077 && base64 -d >"$temp")
+    printf '%s\n' "write $temp" >"$work/command"
+    (umask 077 && base64 -d >"$temp") || {
+        code=$?
+        rm -f "$temp" 2>/dev/null || :
+        blocked "$1"
+        return "$code"
+    }
     try chown "$3" "$temp"
     try chmod "$2" "$temp"
     if [ -n "${4-}" ]; then
@@ -87,7 +106,12 @@ put() {
         echo "the server has put the old settings back in the meantime; run again"
         return 1
     fi
-    try mv -fT "$temp" "$1"
+    try mv -fT "$temp" "$1" || {
+        code=$?
+        rm -f "$temp"
+        blocked "$1"
+        return "$code"
+    }
 }
 
 # unchanged SHA256 PATH: somebody else's file is still what was observed.
@@ -121,9 +145,7 @@ expect() {
 # pending ACTION...: what must still be done for files that are replaced in
 # this run; the next run finds it when this one is cut off.
 pending() {
-    mkdir -p "$state"
-    chmod 0700 "$state"
-    printf '%s\n' "$@" >"$state/pending"
+    mkdir -p "$state" && chmod 0700 "$state" && printf '%s\n' "$@" >"$state/pending" || exit
 }
 
 set_sysctl() {

@@ -1,6 +1,6 @@
 # Every authorized_keys file with its fingerprints, and every private key in a
 # user's .ssh folder. %u and %h are sshd's own tokens; see sshd_config(5).
-settings=$(sshd -T) || exit
+settings=$(sshd -T -C user=nobody,host=x,addr=198.51.100.1,laddr=198.51.100.2,lport=22) || exit
 patterns=$(printf '%s\n' "$settings" | sed -n 's/^authorizedkeysfile //p')
 set -f
 while IFS=: read -r user _ _ _ _ home _; do
