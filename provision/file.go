@@ -35,6 +35,11 @@ type File struct {
 	// Expect is a shell command that must succeed once the file is in place and
 	// before anything is reloaded.
 	Expect string
+	// Early: while the file is not there yet, it is written before packages are
+	// installed, and so without a guard: a package starts its service under these
+	// settings and not under its own. What changes in it later is guarded as About
+	// says.
+	Early bool
 	// Actions follow once all files are in place: "daemon-reload",
 	// "pam-auth-update", or "reload", "restart", "start" or "start-later" and a
 	// unit; the last of these is not waited for. What others want too is done once. A unit
@@ -66,6 +71,7 @@ func (f File) Change(facts Facts) (Change, bool) {
 		return Change{}, false
 	}
 	c := f.About.change(f.ID())
+	c.how.guarded = c.how.guarded && (exists || !f.Early)
 	switch {
 	case !exists:
 		c.Summary = "write " + f.Path

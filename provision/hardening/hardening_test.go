@@ -125,7 +125,7 @@ func TestEveryChangeOfAccessSSHFirewallPAMAndKernelIsGuarded(t *testing.T) {
 			about := aboutOf(r)
 			want := slices.Contains([]string{"access", "ssh", "firewall"}, about.Concern)
 			if f, ok := r.(provision.File); ok {
-				want = want && f.Path != "/etc/logrotate.d/holdfast" || slices.Contains(f.Actions, "pam-auth-update") || strings.Contains(f.Path, "faillock")
+				want = want && f.Path != "/etc/logrotate.d/holdfast" || slices.Contains(f.Actions, "pam-auth-update") || strings.Contains(f.Path, "faillock") || strings.Contains(f.Path, "fail2ban")
 			}
 			if _, ok := r.(provision.Sysctls); ok {
 				want = true
