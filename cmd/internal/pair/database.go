@@ -164,6 +164,9 @@ func (p *Pair) Migrate(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	if err := p.lint(); err != nil {
+		return 0, err
+	}
 	return len(pending), p.migrate(ctx, func(line string) { p.ui.Progress("production", "%s", line) })
 }
 
