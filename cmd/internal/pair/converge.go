@@ -196,7 +196,7 @@ func (p *Pair) start(ctx context.Context, launch stacks.Launch, tell func(string
 			if err := launch.Start(ctx, project, "db"); err != nil {
 				return err
 			}
-			if err := p.migrate(ctx, tell); err != nil {
+			if _, err := p.migrate(ctx, MigrateOptions{}, tell); err != nil {
 				return err
 			}
 		}

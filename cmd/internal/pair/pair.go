@@ -23,6 +23,7 @@ import (
 	"holdfast/stacks"
 	"holdfast/stacks/migrate"
 	"holdfast/stacks/secrets"
+	"holdfast/verify/access"
 )
 
 // ErrConfig marks errors in the environment folder: nothing was tried on a server.
@@ -38,9 +39,10 @@ type Options struct {
 	Dir               string
 	Identities        []string // age identity and SSH key files for secrets.age
 	AcceptNewHostKeys bool
-	ConnectTimeout    time.Duration // default 15 s
-	HealthTimeout     time.Duration // how long one stack may take to become healthy; default 5 min
-	IncludeAll        bool          // apply migrations older than the newest applied one as well
+	ConnectTimeout    time.Duration      // default 15 s
+	HealthTimeout     time.Duration      // how long one stack may take to become healthy; default 5 min
+	IncludeAll        bool               // apply migrations older than the newest applied one as well
+	AllowWidening     []access.Allowance // what migrations may open that was closed
 	UI                *ui.UI
 	// Dial opens TCP connections to servers; nil is the network. Round trips
 	// are counted here.
