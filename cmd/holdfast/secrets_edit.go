@@ -130,7 +130,7 @@ func reviseInEditor(ctx context.Context, v *pair.Vault, u *ui.UI) (*pair.Revisio
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP)
 	defer stop()
 	for {
-		if text, err = edit(ctx, text); err != nil {
+		if text, err = inEditor(ctx, text); err != nil {
 			return nil, err
 		}
 		revision, err := v.ReviseText(text)
@@ -147,9 +147,9 @@ func reviseInEditor(ctx context.Context, v *pair.Vault, u *ui.UI) (*pair.Revisio
 	}
 }
 
-// edit hands text to the user's editor, as a file of a private folder that is
+// inEditor hands text to the user's editor, as a file of a private folder that is
 // overwritten and removed whatever happens, and returns what the editor left.
-func edit(ctx context.Context, text []byte) (edited []byte, err error) {
+func inEditor(ctx context.Context, text []byte) (edited []byte, err error) {
 	command := cmp.Or(os.Getenv("VISUAL"), os.Getenv("EDITOR"), "vi")
 	dir, err := os.MkdirTemp(memory(), "holdfast-secrets-") // mode 0700
 	if err != nil {
