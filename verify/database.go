@@ -23,8 +23,9 @@ type Database struct {
 	Extensions        []Extension        `json:"extensions"`
 	Publications      []Publication      `json:"publications"`
 	EventTriggers     []EventTrigger     `json:"event_triggers"`
-	Triggers          []Trigger          `json:"triggers"` // on auth.users: they run for everyone who signs up
-	Access            []Access           `json:"access"`   // one for each relation in an exposed schema and API role
+	Triggers          []Trigger          `json:"triggers"`       // on auth.users: they run for everyone who signs up
+	Access            []Access           `json:"access"`         // one for each relation in an exposed schema and API role
+	AccessChanges     []AccessChange     `json:"access_changes"` // what a migration that is being gated would do to Access; empty otherwise
 	Storage           *Storage           `json:"storage"`
 	Migrations        *AppliedMigrations `json:"migrations"`
 	Auditor           *DatabaseAuditor   `json:"auditor"`
@@ -213,6 +214,20 @@ type Access struct {
 	Delete string `json:"delete"`
 	Filter string `json:"filter"` // of Select, when filtered
 	Error  string `json:"error"`  // first failure: "42P17 infinite recursion detected in policy for relation "a""
+}
+
+// An AccessChange is what becomes of one cell of the access matrix.
+type AccessChange struct {
+	Object       string `json:"object"` // "schema.name", of a function with its argument types
+	Kind         string `json:"kind"`   // as in Access, or "function", "definer function"
+	Role         string `json:"role"`
+	Verb         string `json:"verb"`          // "select", "insert", "update", "delete", "truncate", "execute"
+	Before       string `json:"before"`        // as in Access, or "absent"
+	After        string `json:"after"`         // likewise
+	FilterBefore string `json:"filter_before"` // the conditions of the policies, when filtered
+	FilterAfter  string `json:"filter_after"`
+	Widening     bool   `json:"widening"` // more gets through, or may
+	Allowed      bool   `json:"allowed"`  // by --allow-widening
 }
 
 // Storage is what the Storage service keeps in the database.

@@ -80,6 +80,7 @@ and goes on when each is back with its stacks healthy.`,
 	cmd.Flags().BoolVar(&noVerify, "no-verify", false, "don't verify afterwards")
 	cmd.Flags().DurationVar(&health, "health-timeout", 5*time.Minute, "how long one stack may take to become healthy")
 	g.includeAllFlag(cmd)
+	g.wideningFlag(cmd)
 	v.flags(cmd)
 	return cmd
 }

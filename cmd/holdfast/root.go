@@ -14,6 +14,7 @@ import (
 	"holdfast/cmd/internal/pair"
 	"holdfast/internal/ui"
 	"holdfast/internal/version"
+	"holdfast/verify/access"
 )
 
 // errUsage marks errors in how the program was called.
@@ -28,6 +29,7 @@ type globals struct {
 	output     string
 	timeout    time.Duration
 	includeAll bool
+	widenings  []access.Allowance
 }
 
 func newRoot(u *ui.UI) *cobra.Command {
@@ -60,7 +62,7 @@ configuration, 4 a server could not be reached or refused, 130 interrupted.`,
 		return ui.Hint(fmt.Errorf("%w: %w", errUsage, err), "run `"+cmd.CommandPath()+" --help`")
 	})
 	root.AddCommand(newInit(g), newLock(g), newRender(g), newPlan(g), newDeploy(g), newVerify(g), newMigrate(g),
-		newStatus(g), newLogs(g), newExec(g), newSSH(g), newLab(g))
+		newSecrets(g), newStatus(g), newLogs(g), newExec(g), newSSH(g), newLab(g))
 	onlyGroups(root)
 	return root
 }
@@ -102,6 +104,7 @@ func (g *globals) openWith(more func(*pair.Options)) (*pair.Pair, error) {
 		AcceptNewHostKeys: g.acceptNew,
 		ConnectTimeout:    g.timeout,
 		IncludeAll:        g.includeAll,
+		AllowWidening:     g.widenings,
 		UI:                g.ui,
 	}
 	more(&options)
@@ -154,6 +157,17 @@ func exists(path string) bool {
 // includeAllFlag adds --include-all, the Supabase CLI's word.
 func (g *globals) includeAllFlag(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&g.includeAll, "include-all", false, "apply migrations that are older than the newest applied one as well")
+}
+
+// wideningFlag adds --allow-widening.
+func (g *globals) wideningFlag(cmd *cobra.Command) {
+	cmd.Flags().Func("allow-widening", "let migrations give more access than before: `schema.table:role:verb`, * for any role or verb; repeatable", func(text string) error {
+		a, err := access.ParseAllowance(text)
+		if err == nil {
+			g.widenings = append(g.widenings, a)
+		}
+		return err
+	})
 }
 
 // outputFlag adds --output with the given formats, the first being the default.

@@ -11,8 +11,8 @@ const (
 	copyMessage = "COPY from standard input brings data that no migration can carry"
 	copyHint    = "use INSERT, or load the data after the deploy"
 
-	ownTransaction = "all pending migrations and the gate are one transaction, which it can't be part of"
-	runApart       = `run it by itself with psql and record the file with "supabase migration repair --status applied"`
+	nameless     = "CREATE INDEX CONCURRENTLY without a name can't be resumed when it is interrupted"
+	namelessHint = "give the index a name"
 )
 
 // refusal says why a statement can't be applied, and what to do; "" when it can.
@@ -28,9 +28,13 @@ func refusal(node *pganalyze.Node) (message, hint string) {
 			return copyMessage, copyHint
 		}
 		return "COPY to standard output has nobody to receive it", "take it out"
-	}
-	if what := standsAlone(node); what != "" {
-		return what + " can't run: " + ownTransaction, runApart
+	case *pganalyze.Node_DiscardStmt:
+		// DISCARD ALL would free the lock that keeps two runs apart.
+		return "DISCARD is not allowed: the run depends on its session", "take the line out: each migration starts with the session's own settings"
+	case *pganalyze.Node_IndexStmt:
+		if s.IndexStmt.Concurrent && s.IndexStmt.Idxname == "" {
+			return nameless, namelessHint
+		}
 	}
 	return "", ""
 }
@@ -55,7 +59,8 @@ func transaction(kind pganalyze.TransactionStmtKind) (message, hint string) {
 }
 
 // standsAlone names a statement that PostgreSQL refuses inside a transaction
-// block (PreventInTransactionBlock in its source); "" for all others.
+// block (PreventInTransactionBlock in its source) and that therefore runs alone;
+// "" for all others. DISCARD ALL is another one, and is not allowed at all.
 func standsAlone(node *pganalyze.Node) string {
 	switch s := node.Node.(type) {
 	case *pganalyze.Node_IndexStmt:
@@ -103,9 +108,6 @@ func standsAlone(node *pganalyze.Node) string {
 		return "DROP SUBSCRIPTION"
 	case *pganalyze.Node_CreateSubscriptionStmt:
 		return "CREATE SUBSCRIPTION"
-	case *pganalyze.Node_DiscardStmt:
-		// Any DISCARD would drop the session state the run depends on.
-		return "DISCARD"
 	}
 	return ""
 }

@@ -18,15 +18,39 @@ type Status struct {
 	OutOfOrder []File   // those of Pending that are older than the newest recorded
 	Changed    []File   // those of Applied whose text is no longer what was recorded
 	RemoteOnly []string // recorded versions that the folder does not hold
+	Partial    []string // versions an interrupted run has begun: those of Pending, or that the folder does not hold
+
+	progress []progress
+	history  []entry
 }
 
-// ReadStatus compares files with the database's history, in one round trip. conn must not be in a transaction.
+// ReadStatus compares files with the database's history. conn must not be in a transaction.
 func ReadStatus(ctx context.Context, conn *pgx.Conn, files []File) (Status, error) {
 	history, err := readHistory(ctx, conn)
 	if err != nil {
 		return Status{}, err
 	}
-	return compare(files, history), nil
+	status := compare(files, history)
+	if history == nil {
+		return status, nil
+	}
+	if status.progress, err = readProgress(ctx, conn); err != nil {
+		return Status{}, err
+	}
+	for _, p := range status.progress {
+		status.Partial = append(status.Partial, p.Version)
+	}
+	return status, nil
+}
+
+// partial returns how far an interrupted run has come with a version.
+func (s Status) partial(version string) (progress, bool) {
+	for _, p := range s.progress {
+		if p.Version == version {
+			return p, true
+		}
+	}
+	return progress{}, false
 }
 
 // An entry is one row of the history.
@@ -35,7 +59,8 @@ type entry struct {
 	Statements []string `json:"statements"` // nil when not recorded
 }
 
-// readHistory returns what the database has recorded. A row is read as JSON
+// readHistory returns what the database has recorded, nil when it has no table
+// for it. A row is read as JSON
 // because its columns differ: old releases of the CLI had only version, hosted
 // projects have more.
 func readHistory(ctx context.Context, conn *pgx.Conn) ([]entry, error) {
@@ -51,6 +76,9 @@ func readHistory(ctx context.Context, conn *pgx.Conn) ([]entry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the migration history: %w", err)
 	}
+	if history == nil {
+		history = []entry{} // there is a table, and it is empty
+	}
 	return history, nil
 }
 
@@ -63,7 +91,7 @@ func compare(files []File, history []entry) Status {
 		recorded[e.Version] = e
 		newest = max(newest, e.Version)
 	}
-	var s Status
+	s := Status{history: history}
 	for _, f := range files {
 		e, ok := recorded[f.Version]
 		delete(recorded, f.Version)
@@ -90,8 +118,13 @@ func compare(files []File, history []entry) Status {
 // check says why the pending migrations must not be applied; nil when they may.
 func (s Status) check(includeAll bool) error {
 	if len(s.RemoteOnly) > 0 {
-		return fmt.Errorf("the database has applied migrations that the folder does not hold: %s (bring the files back, or run \"supabase migration repair --status reverted %s\"; %s)",
+		return fmt.Errorf("the database has applied migrations that the folder does not hold: %s (bring the files back, or run \"holdfast migrate repair --status reverted %s\"; %s)",
 			strings.Join(s.RemoteOnly, ", "), strings.Join(s.RemoteOnly, " "), untouched)
+	}
+	for _, version := range s.Partial {
+		if !slices.ContainsFunc(s.Pending, func(f File) bool { return f.Version == version }) {
+			return fmt.Errorf("an interrupted run has begun migration %s, which the folder does not hold: bring the file back, or take back by hand what it did and run \"holdfast migrate repair --status reverted %s\" (%s)", version, version, untouched)
+		}
 	}
 	if len(s.OutOfOrder) > 0 && !includeAll {
 		var paths []string

@@ -67,7 +67,7 @@ func (p *Pair) planStacks(ctx context.Context, part *ServerPlan) error {
 	if err != nil {
 		return err
 	}
-	if err := p.lint(); err != nil {
+	if err := p.lint(""); err != nil {
 		return err
 	}
 	for _, step := range p.steps {
@@ -199,7 +199,7 @@ func (p *Pair) start(ctx context.Context, launch stacks.Launch, tell func(string
 			if err := launch.Start(ctx, project, "db"); err != nil {
 				return err
 			}
-			if err := p.migrate(ctx, tell); err != nil {
+			if _, err := p.migrate(ctx, MigrateOptions{}, tell); err != nil {
 				return err
 			}
 		}

@@ -2,18 +2,16 @@ package pair
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
-	"holdfast/internal/ui"
 	"holdfast/stacks/migrate"
-	"holdfast/verify"
-	"holdfast/verify/baseline"
+	"holdfast/verify/access"
 	"holdfast/verify/collect/database"
 )
 
@@ -38,6 +36,9 @@ func (p *Pair) connectDatabase(ctx context.Context, user, secret string) (*pgx.C
 	}
 	return conn, nil
 }
+
+// baselinePrefix is what Holdfast's own migrations are called.
+const baselinePrefix = "baseline migration "
 
 // baselineMigrations are Holdfast's own.
 func (p *Pair) baselineMigrations() migrate.Baseline {
@@ -65,7 +66,7 @@ func (p *Pair) pendingMigrations() ([]string, error) {
 	var pending []string
 	for version, sum := range sums {
 		if history.Baseline[version] != sum {
-			pending = append(pending, "baseline migration "+version)
+			pending = append(pending, baselinePrefix+version)
 		}
 	}
 	slices.Sort(pending)
@@ -77,154 +78,175 @@ func (p *Pair) pendingMigrations() ([]string, error) {
 	return pending, nil
 }
 
+// MigrateOptions narrow what Migrate does.
+type MigrateOptions struct {
+	To     string // the last version to apply; empty: all
+	DryRun bool   // do everything inside the transaction, and roll it back
+}
+
 // migrate applies Holdfast's migrations and then the project's, those behind
 // the gate.
-func (p *Pair) migrate(ctx context.Context, tell func(string)) error {
+func (p *Pair) migrate(ctx context.Context, options MigrateOptions, tell func(string)) (migrate.Result, error) {
+	var result migrate.Result
 	pending, err := p.pendingMigrations()
 	if err != nil || len(pending) == 0 {
-		return err
+		return result, err
 	}
+	if options.DryRun {
+		for _, name := range pending {
+			if strings.HasPrefix(name, baselinePrefix) {
+				tell(name + " would be applied first and is left out of the rehearsal")
+			}
+		}
+	} else if err := p.migrateBaseline(ctx, tell); err != nil {
+		return result, err
+	}
+	gate, err := p.newGate(tell)
+	if err != nil {
+		return result, err
+	}
+	connect := func(ctx context.Context) (*pgx.Conn, error) {
+		return p.connectDatabase(ctx, "postgres", "POSTGRES_PASSWORD")
+	}
+	conn, err := connect(ctx)
+	if err != nil {
+		return result, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	result, err = migrate.Up(ctx, conn, p.Migrations, migrate.Options{
+		Before:     gate.look,
+		Gate:       gate.judge,
+		IncludeAll: p.options.IncludeAll,
+		To:         options.To,
+		DryRun:     options.DryRun,
+		Reconnect:  connect,
+		OnApply:    func(f migrate.File) { tell("apply " + f.Path) },
+		Tell:       tell,
+	})
+	if err != nil {
+		return result, err
+	}
+	for _, f := range result.Changed {
+		tell("note: " + f.Path + " was edited after it was applied; the database keeps what it was then (holdfast migrate diff-history shows it)")
+	}
+	for _, a := range gate.unused {
+		tell(fmt.Sprintf("note: --allow-widening %s:%s:%s was not needed", a.Object, a.Role, a.Verb))
+	}
+	return result, nil
+}
+
+// migrateBaseline applies Holdfast's own migrations.
+func (p *Pair) migrateBaseline(ctx context.Context, tell func(string)) error {
 	admin, err := p.connectDatabase(ctx, "supabase_admin", "POSTGRES_PASSWORD")
 	if err != nil {
 		return err
 	}
+	defer admin.Close(context.WithoutCancel(ctx))
 	applied, err := p.baselineMigrations().Up(ctx, admin)
-	admin.Close(context.WithoutCancel(ctx))
 	if err != nil {
 		return err
 	}
 	for _, name := range applied {
-		tell("applied baseline migration " + name)
-	}
-	rules, err := p.baseline()
-	if err != nil {
-		return err
-	}
-	conn, err := p.connectDatabase(ctx, "postgres", "POSTGRES_PASSWORD")
-	if err != nil {
-		return err
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	result, err := migrate.Up(ctx, conn, p.Migrations, migrate.Options{
-		Gate:       p.gate(rules),
-		IncludeAll: p.options.IncludeAll,
-		OnApply:    func(f migrate.File) { tell("apply " + f.Path) },
-	})
-	if err != nil {
-		return err
-	}
-	for _, f := range result.Changed {
-		tell("note: " + f.Path + " was edited after it was applied; the database keeps what it was then")
+		tell("applied " + baselinePrefix + name)
 	}
 	return nil
 }
 
 // MigrationStatus compares the folder with what the database has recorded.
 type MigrationStatus struct {
-	Applied    []string `json:"applied"`     // paths
-	Pending    []string `json:"pending"`     // paths, in the order they would be applied
-	Changed    []string `json:"changed"`     // paths of those edited after they were applied
-	RemoteOnly []string `json:"remote_only"` // versions the folder does not hold
+	Applied    []string          `json:"applied"`     // paths
+	Pending    []string          `json:"pending"`     // paths, in the order they would be applied
+	Partial    []string          `json:"partial"`     // versions that an interrupted run has begun
+	Changed    []string          `json:"changed"`     // paths of those edited after they were applied
+	RemoteOnly []string          `json:"remote_only"` // versions the folder does not hold
+	Diffs      map[string]string `json:"diffs"`       // of Changed and RemoteOnly: version → what was applied against the file
 }
 
 // MigrationStatus asks the production database for its history.
 func (p *Pair) MigrationStatus(ctx context.Context) (MigrationStatus, error) {
 	var s MigrationStatus
-	if err := p.Production.connect(ctx); err != nil {
-		return s, err
-	}
-	conn, err := p.connectDatabase(ctx, "postgres", "POSTGRES_PASSWORD")
-	if err != nil {
-		return s, err
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	status, err := migrate.ReadStatus(ctx, conn, p.Migrations)
-	if err != nil {
-		return s, err
-	}
-	paths := func(files []migrate.File) []string {
-		list := make([]string, 0, len(files))
-		for _, f := range files {
-			list = append(list, f.Path)
-		}
-		return list
-	}
-	return MigrationStatus{paths(status.Applied), paths(status.Pending), paths(status.Changed), status.RemoteOnly}, nil
-}
-
-// Migrate applies what is pending and returns how many files that were.
-func (p *Pair) Migrate(ctx context.Context) (int, error) {
-	if err := p.Production.connect(ctx); err != nil {
-		return 0, err
-	}
-	if err := p.Production.observe(ctx, true); err != nil {
-		return 0, err
-	}
-	pending, err := p.pendingMigrations()
-	if err != nil {
-		return 0, err
-	}
-	if err := p.lint(); err != nil {
-		return 0, err
-	}
-	return len(pending), p.migrate(ctx, func(line string) { p.ui.Progress("production", "%s", line) })
-}
-
-// gate evaluates the database rules on the catalog as the migrations would
-// leave it, inside their transaction.
-func (p *Pair) gate(rules *baseline.Baseline) func(context.Context, pgx.Tx, []migrate.File) error {
-	return func(ctx context.Context, tx pgx.Tx, applied []migrate.File) error {
-		facts, err := database.Collect(ctx, tx, database.Options{Schemas: p.schemas()})
-		if err != nil {
-			return fmt.Errorf("the gate could not read the new catalog: %w", err)
-		}
-		result := rules.Evaluate(&verify.Facts{
-			Version: verify.Version, Environment: p.Env.Environment, CollectedAt: time.Now().UTC(), Database: facts,
-		}, time.Now(), verify.LayerDatabase)
-		if baseline.Gate(result, baseline.Severity(p.Env.Gate)) == nil {
-			return nil
-		}
-		origins, err := migrate.TableOrigins(p.Migrations)
+	err := p.withDatabase(ctx, func(conn *pgx.Conn) error {
+		status, err := migrate.ReadStatus(ctx, conn, p.Migrations)
 		if err != nil {
 			return err
 		}
-		return &GateError{Findings: failing(result, baseline.Severity(p.Env.Gate)), Origins: origins}
-	}
+		paths := func(files []migrate.File) []string {
+			list := make([]string, 0, len(files))
+			for _, f := range files {
+				list = append(list, f.Path)
+			}
+			return list
+		}
+		s = MigrationStatus{
+			Applied: paths(status.Applied), Pending: paths(status.Pending), Partial: append([]string{}, status.Partial...),
+			Changed: paths(status.Changed), RemoteOnly: append([]string{}, status.RemoteOnly...), Diffs: map[string]string{},
+		}
+		versions := slices.Clone(status.RemoteOnly)
+		for _, f := range status.Changed {
+			versions = append(versions, f.Version)
+		}
+		for _, version := range versions {
+			if diff := status.Diff(version); diff != "" {
+				s.Diffs[version] = diff
+			}
+		}
+		return nil
+	})
+	return s, err
 }
 
-// failing returns the findings for which the gate refuses.
-func failing(result baseline.Result, gate baseline.Severity) []baseline.Finding {
-	return slices.DeleteFunc(slices.Clone(result.Findings), func(f baseline.Finding) bool {
-		switch f.Verdict {
-		case baseline.Error:
-			return false
-		case baseline.Fail, baseline.WaiverExpired:
-			return !f.Severity.AtLeast(gate)
-		}
-		return true
+// RepairHistory records versions as applied, or takes their records out.
+func (p *Pair) RepairHistory(ctx context.Context, versions []string, applied bool) error {
+	return p.withDatabase(ctx, func(conn *pgx.Conn) error {
+		return migrate.Repair(ctx, conn, p.Migrations, versions, applied)
 	})
 }
 
-// A GateError is a state of the database that the baseline refuses.
-type GateError struct {
-	Findings []baseline.Finding
-	Origins  map[string]migrate.Origin // table → where it was created
-}
-
-func (e *GateError) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "the migrations were rolled back: they would break %d rules of the baseline", len(e.Findings))
-	for _, f := range e.Findings {
-		b.WriteString("\n  ")
-		if o, ok := e.Origins[f.On]; ok {
-			fmt.Fprintf(&b, "%s:%d: ", o.Path, o.Line)
+// Access returns the access matrix of the production database.
+func (p *Pair) Access(ctx context.Context) (cells []access.Cell, err error) {
+	err = p.withDatabase(ctx, func(conn *pgx.Conn) error {
+		facts, err := database.Collect(ctx, conn, database.Options{Schemas: p.schemas()})
+		if err != nil {
+			return err
 		}
-		fmt.Fprintf(&b, "%s %s: %s\n    fix: %s", f.Severity, f.Rule, f.Message, f.Fix)
-	}
-	return ui.Plain(b.String())
+		cells = access.Cells(facts)
+		return nil
+	})
+	return cells, err
 }
 
-// Hint says what to do next.
-func (e *GateError) Hint() string {
-	return "nothing of these migrations is in the database; mend the files and run again"
+// withDatabase hands do a connection as the role that migrates.
+func (p *Pair) withDatabase(ctx context.Context, do func(*pgx.Conn) error) error {
+	if p.Env.Stacks.Supabase == nil {
+		return errors.New("this environment has no Supabase stack, so no database")
+	}
+	if err := p.Production.connect(ctx); err != nil {
+		return err
+	}
+	conn, err := p.connectDatabase(ctx, "postgres", "POSTGRES_PASSWORD")
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return do(conn)
+}
+
+// Migrate applies what is pending and returns the project's files that were
+// applied; also with an error, those that are committed.
+func (p *Pair) Migrate(ctx context.Context, options MigrateOptions) ([]string, error) {
+	if err := p.Production.connect(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.Production.observe(ctx, true); err != nil {
+		return nil, err
+	}
+	if err := p.lint(options.To); err != nil {
+		return nil, err
+	}
+	result, err := p.migrate(ctx, options, func(line string) { p.ui.Progress("production", "%s", line) })
+	var paths []string
+	for _, f := range result.Applied {
+		paths = append(paths, f.Path)
+	}
+	return paths, err
 }

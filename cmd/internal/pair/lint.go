@@ -10,10 +10,10 @@ import (
 )
 
 // lint judges migrations as files: all of them give the context, those pending
-// count. With none pending there is nothing to judge, and the grammar is not
-// loaded.
-func (p *Pair) lint() error {
-	pending := p.pendingVersions()
+// up to a version count (empty: all). With none pending there is nothing to
+// judge, and the grammar is not loaded.
+func (p *Pair) lint(to string) error {
+	pending := p.pendingVersions(to)
 	if len(pending) == 0 {
 		return nil
 	}
@@ -28,14 +28,14 @@ func (p *Pair) lint() error {
 	return nil
 }
 
-// pendingVersions are those of the folder that the observed history lacks.
-func (p *Pair) pendingVersions() []string {
+// pendingVersions are those of the folder, up to one, that the observed history lacks.
+func (p *Pair) pendingVersions(to string) []string {
 	if p.Env.Stacks.Supabase == nil {
 		return nil
 	}
 	var versions []string
 	for _, f := range p.Migrations {
-		if !slices.Contains(p.Production.State.Migrations.Versions, f.Version) {
+		if (to == "" || f.Version <= to) && !slices.Contains(p.Production.State.Migrations.Versions, f.Version) {
 			versions = append(versions, f.Version)
 		}
 	}

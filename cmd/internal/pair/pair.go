@@ -23,6 +23,7 @@ import (
 	"holdfast/stacks"
 	"holdfast/stacks/migrate"
 	"holdfast/stacks/secrets"
+	"holdfast/verify/access"
 )
 
 // ErrConfig marks errors in the environment folder: nothing was tried on a server.
@@ -38,9 +39,10 @@ type Options struct {
 	Dir               string
 	Identities        []string // age identity and SSH key files for secrets.age
 	AcceptNewHostKeys bool
-	ConnectTimeout    time.Duration // default 15 s
-	HealthTimeout     time.Duration // how long one stack may take to become healthy; default 5 min
-	IncludeAll        bool          // apply migrations older than the newest applied one as well
+	ConnectTimeout    time.Duration      // default 15 s
+	HealthTimeout     time.Duration      // how long one stack may take to become healthy; default 5 min
+	IncludeAll        bool               // apply migrations older than the newest applied one as well
+	AllowWidening     []access.Allowance // what migrations may open that was closed
 	UI                *ui.UI
 	// Dial opens TCP connections to servers; nil is the network. Round trips
 	// are counted here.
@@ -56,7 +58,8 @@ type Pair struct {
 	Audit      *Server
 
 	options Options
-	secrets secrets.Set
+	secrets secrets.Set       // as they will be: with the new values of a rotation that is under way
+	file    *secrets.File     // secrets.age
 	pins    map[string]string // what the servers pull for a declared image
 	steps   []stacks.Step     // what State lacks of Release
 	ui      *ui.UI
@@ -83,9 +86,11 @@ func (p *Pair) open() (err error) {
 	if err != nil {
 		return err
 	}
-	if p.secrets, err = readSecrets(p.Env, p.options.Identities); err != nil {
+	if p.file, err = readSecrets(p.Env, p.options.Identities); err != nil {
 		return err
 	}
+	p.secrets = p.file.Wanted()
+	p.ui.Redact(p.file.Set.Values())
 	p.ui.Redact(p.secrets.Values())
 	functions, err := functionsOf(p.Env.FunctionsDir())
 	if err != nil {

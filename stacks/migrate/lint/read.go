@@ -83,19 +83,17 @@ func (l *linter) unreadable(err error) {
 
 // runnable reports what migrate.Up would refuse, or run outside of the transaction.
 func (l *linter) runnable(s migrate.Statement) {
-	if what := s.Alone(); what != "" {
-		if len(l.source.statements) > 1 {
-			l.report(l.here, "transaction.alone", what+" can't be part of a transaction, so what this file does before it stays when it fails",
-				"move it to a migration of its own: holdfast migrate new <name>")
-		}
-		return
-	}
 	if message, hint := s.Refused(); message != "" {
 		rule := "transaction.control"
 		if s.Node.GetCopyStmt() != nil {
 			rule = "syntax"
 		}
 		l.report(l.here, rule, message, hint)
+		return
+	}
+	if what := s.Alone(); what != "" && len(l.source.statements) > 1 {
+		l.report(l.here, "transaction.alone", what+" can't be part of a transaction, so what this file does before it stays when it fails",
+			"move it to a migration of its own: holdfast migrate new <name>")
 	}
 }
 

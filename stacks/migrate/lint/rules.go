@@ -12,8 +12,8 @@ var rules = []Rule{
 		Right:   "select 1;",
 	},
 	{
-		ID: "transaction.control", Severity: Critical, Title: "A migration does not begin, commit or roll back",
-		Why:     "All pending migrations, their rows in the history and the gate are one transaction. A COMMIT would end it before anybody has judged it; in a DO block it fails.",
+		ID: "transaction.control", Severity: Critical, Title: "A migration leaves its transaction to who runs it",
+		Why:     "All pending migrations, their rows in the history and the gate are one transaction. A COMMIT would end it before anybody has judged it; in a DO block it fails. DISCARD would free the lock that keeps two runs apart, and an index that is built CONCURRENTLY needs a name, so that an interrupted build can be found again.",
 		Sources: []string{"postgresql.org sql-commit", "squawk transaction-nesting"},
 		Wrong:   "begin;\ncreate table private.a (id bigint primary key);\ncommit;",
 		Right:   "create table private.a (id bigint primary key);",

@@ -157,7 +157,7 @@ func understand(a answers, schemas []string) (*verify.Database, error) {
 		return nil, fmt.Errorf("read the services' tables: %w", err)
 	}
 	facts := &c.Database
-	facts.ExposedSchemas = schemas
+	facts.ExposedSchemas, facts.AccessChanges = schemas, []verify.AccessChange{}
 	facts.Storage, facts.Migrations = services.Storage, services.Migrations
 	exempt := exemptions(facts)
 	reach(facts, c.Edges, exempt)
