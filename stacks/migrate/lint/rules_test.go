@@ -1,15 +1,12 @@
 package lint
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"holdfast/internal/lab/pgtest"
 	"holdfast/stacks/migrate"
@@ -89,45 +86,44 @@ var unrunnable = map[string]string{"column.required": "23502"}
 
 // An example that PostgreSQL refuses for another reason teaches nothing.
 func TestPostgreSQLTakesTheExamples(t *testing.T) {
+	shared := pgtest.New(t).Connect(t, "supabase_admin")
 	for _, rule := range Rules() {
 		if slices.Contains([]string{"syntax", "transaction.control", "file.order"}, rule.ID) {
 			continue
 		}
 		for _, example := range []struct{ word, sql string }{{"wrong", rule.Wrong}, {"right", rule.Right}} {
 			t.Run(rule.ID+"/"+example.word, func(t *testing.T) {
-				admin := pgtest.New(t).Connect(t, "supabase_admin")
-				defer forgetRoles(t)
+				var list []migrate.Statement
+				alone := false
 				for _, file := range folder(rule.Given, example.sql) {
 					statements, err := file.Statements()
 					if err != nil {
 						t.Fatal(err)
 					}
 					for _, s := range statements {
-						if s.Node.GetLockStmt() != nil {
-							s.SQL = "begin; " + s.SQL + "; commit"
-						}
-						_, err := admin.Exec(t.Context(), s.SQL)
-						var pg *pgconn.PgError
-						if errors.As(err, &pg) && example.word == "wrong" && pg.Code == unrunnable[rule.ID] {
-							continue
-						}
-						if err != nil && !strings.Contains(s.SQL, "vault.") {
-							t.Errorf("%s: %v", s.SQL, err)
-						}
+						alone = alone || s.Alone() != ""
+						list = append(list, s)
+					}
+				}
+				conn := shared
+				if alone {
+					conn = pgtest.New(t).Connect(t, "supabase_admin")
+				} else {
+					// Roles are the cluster's, and nothing is to be left of them.
+					if _, err := conn.Exec(t.Context(), "begin"); err != nil {
+						t.Fatal(err)
+					}
+					defer conn.Exec(t.Context(), "rollback; reset all; reset role")
+				}
+				for _, s := range list {
+					if strings.Contains(s.SQL, "vault.") {
+						continue // the test cluster has no vault
+					}
+					if _, err := conn.Exec(t.Context(), s.SQL); err != nil {
+						t.Errorf("%s: %v", s.SQL, err)
 					}
 				}
 			})
-		}
-	}
-}
-
-// forgetRoles takes back what the examples do to roles, which belong to the
-// cluster and would be seen by later tests.
-func forgetRoles(t *testing.T) {
-	admin := pgtest.New(t).Connect(t, "supabase_admin")
-	for _, sql := range []string{"drop role if exists reports", "revoke service_role from authenticated"} {
-		if _, err := admin.Exec(t.Context(), sql); err != nil {
-			t.Error(err)
 		}
 	}
 }
