@@ -189,7 +189,7 @@ func together(grants []grant) []grant {
 				o.privilege != "truncate" && o.privilege != "create"
 		}
 		switch i := slices.IndexFunc(list, same); {
-			case i < 0 || g.privilege == "truncate" || g.privilege == "create":
+		case i < 0 || g.privilege == "truncate" || g.privilege == "create":
 			list = append(list, g)
 		default:
 			list[i].privilege += ", " + g.privilege
