@@ -17,6 +17,7 @@ func FuzzCheck(f *testing.F) {
 		f.Add(rule.Wrong, rule.Right)
 	}
 	f.Add("create table t(a int)", "do $$ begin execute 'alter table t alter a type text'; end $$; -- holdfast:ignore")
+	f.Add("select 1 'a' '\n'", "select 1 \"a\nb\" c d")
 	f.Add("set search_path = ''; create table a()", "alter table a add check (((1))); create index on a ((1)) where (')' = '('); drop table a, b.c.d cascade")
 	f.Fuzz(func(t *testing.T, first, second string) {
 		files := []migrate.File{{Path: "1_a.sql", Version: "1", SQL: first}, {Path: "2_b.sql", Version: "2", SQL: second}}
