@@ -273,7 +273,7 @@ const victimVariable = "HOLDFAST_TEST_MIGRATE"
 func killed(t testing.TB) []File {
 	var pairs []string
 	for i := 1; i <= 8; i++ {
-		sql := fmt.Sprintf("create table public.t%[1]d as select i as id from generate_series(1, 2000) i; create table public.u%[1]d (id int);", i)
+		sql := fmt.Sprintf("create table public.t%[1]d as select i as id from generate_series(1, 20000) i; create table public.u%[1]d (id int);", i)
 		if i%3 == 0 {
 			sql += fmt.Sprintf("\ncreate index concurrently i%[1]d on public.t%[1]d (id);\ninsert into public.u%[1]d values (%[1]d);", i)
 		}
@@ -316,6 +316,7 @@ func TestKilledAtAnyPointHistoryAndSchemaAgree(t *testing.T) {
 	}
 	// How long a whole run takes here.
 	db := pgtest.New(t)
+	Warm()
 	begin := time.Now()
 	if _, err := Up(t.Context(), db.Connect(t, "postgres"), files, Options{}); err != nil {
 		t.Fatal(err)

@@ -24,7 +24,7 @@ func Own(t testing.TB, dir string) *Cluster {
 			t.Fatal(err)
 		}
 	}
-	c, err := startIn(dir)
+	c, err := startIn(dir, "") // a commit is in the log before it is reported: Crash must not lose it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,22 +71,21 @@ func (c *Cluster) control(t testing.TB, verb string, more ...string) {
 	}
 }
 
-// Standby starts a hot standby of the cluster and returns the same database
-// there. It ends with the test.
+// Standby starts a copy of the cluster as a hot standby and returns the same
+// database there. The cluster itself is stopped meanwhile. It ends with the test.
 func (c *Cluster) Standby(t testing.TB) *Database {
 	t.Helper()
-	dir := c.cluster.dir + "/standby"
-	port := freePort()
-	run := func(program string, args ...string) {
-		t.Helper()
-		cmd := exec.Command(filepath.Join(c.cluster.bin, program), args...)
-		cmd.SysProcAttr, cmd.Dir = c.cluster.attr, c.cluster.dir
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", program, err, out)
-		}
+	c.control(t, "stop", "-m", "fast")
+	copied := &cluster{dir: c.cluster.dir + "/standby", bin: c.cluster.bin, attr: c.cluster.attr, port: freePort()}
+	script := `mkdir "$2" && cp -a "$1/data" "$2/" && touch "$2/data/standby.signal" && rm -f "$2/data/postmaster.pid" && printf 'port = %s\nunix_socket_directories = %s\n' "$3" "'$2'" >> "$2/data/postgresql.conf"`
+	cmd := exec.Command("sh", "-c", script, "sh", c.cluster.dir, copied.dir, fmt.Sprint(copied.port))
+	cmd.SysProcAttr, cmd.Dir = c.cluster.attr, c.cluster.dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("copy the cluster: %v\n%s", err, out)
 	}
-	run("pg_basebackup", "-R", "-c", "fast", "-D", dir, "-h", c.cluster.dir, "-p", fmt.Sprint(c.cluster.port), "-U", "supabase_admin")
-	run("pg_ctl", "start", "-w", "-D", dir, "-l", dir+".log", "-o", fmt.Sprintf("-p %d", port))
-	t.Cleanup(func() { run("pg_ctl", "stop", "-w", "-D", dir, "-m", "immediate") })
-	return &Database{Name: template, Port: port, dir: c.cluster.dir}
+	standby := &Cluster{cluster: copied}
+	standby.Start(t)
+	t.Cleanup(func() { standby.Crash(t) })
+	c.Start(t)
+	return standby.Database()
 }

@@ -141,11 +141,11 @@ func start() (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	return startIn(dir)
+	return startIn(dir, "synchronous_commit = off\n")
 }
 
-// startIn makes a cluster in an empty folder, which goes with it.
-func startIn(dir string) (*cluster, error) {
+// startIn makes a cluster with more settings in an empty folder, which goes with it.
+func startIn(dir, settings string) (*cluster, error) {
 	bin, err := binaries()
 	if err != nil {
 		return nil, err
@@ -176,15 +176,14 @@ listen_addresses = '127.0.0.1'
 port = %d
 unix_socket_directories = '%s'
 fsync = off
-synchronous_commit = off
 full_page_writes = off
 autovacuum = off
 wal_level = logical
 max_connections = 50
-`, c.port, dir)
+%s`, c.port, dir, settings)
 	for name, content := range map[string]string{
 		"postgresql.conf": config,
-		"pg_hba.conf":     "local all all trust\nlocal replication all trust\nhost all all 127.0.0.1/32 scram-sha-256\n",
+		"pg_hba.conf":     "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n",
 	} {
 		// The files exist, so the server's user keeps owning them.
 		if err := os.WriteFile(filepath.Join(dir, "data", name), []byte(content), 0o600); err != nil {
