@@ -19,11 +19,11 @@ func TestF1NoSecretIsPrintedOrLeftWhereItDoesNotBelong(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := secrets.Load(filepath.Join(stage.dir, "secrets.age"), identities)
+	file, err := secrets.Load(filepath.Join(stage.dir, "secrets.age"), identities)
 	if err != nil {
 		t.Fatal(err)
 	}
-	values := set.Values()
+	values := file.Set.Values()
 	if len(values) < 15 {
 		t.Fatalf("only %d secrets to look for", len(values))
 	}

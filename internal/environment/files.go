@@ -26,6 +26,9 @@ func (e *Environment) Path(name string) string { return filepath.Join(e.Dir, fil
 // SecretsPath is the encrypted secrets.
 func (e *Environment) SecretsPath() string { return e.Path("secrets.age") }
 
+// RecipientsPath lists who may open the secrets; see SecretRecipients.
+func (e *Environment) RecipientsPath() string { return e.Path(recipientsFile) }
+
 // BaselinePath is the user's security-baseline.yml; it need not exist.
 func (e *Environment) BaselinePath() string { return e.Path("security-baseline.yml") }
 

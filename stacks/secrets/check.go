@@ -3,6 +3,7 @@ package secrets
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -37,7 +38,7 @@ func Check(set Set, now time.Time) []Problem {
 		wrong := func(message string, args ...any) {
 			problems = append(problems, Problem{name, fmt.Sprintf(message, args...)})
 		}
-		if where := published(value); where != "" {
+		if where := Published(value); where != "" {
 			wrong("has a value that is published in %s: anyone can look it up", where)
 		}
 		rule, known := ruleOf(name)
@@ -91,8 +92,9 @@ func (r Rule) check(value, jwtSecret string, now time.Time, wrong func(string, .
 	}
 }
 
-// published says where a value is published, or "".
-func published(value string) string {
+// Published says where a value can be looked up, as in upstream's examples; "" when
+// it is none of those.
+func Published(value string) string {
 	for _, p := range publishedValues {
 		if value == p.value {
 			return p.where
@@ -109,9 +111,34 @@ func published(value string) string {
 	return ""
 }
 
+// PublishedIn says where something that stands in text can be looked up, "" when
+// nothing does: a value of the examples, alone or as part of an address or of a
+// list, or an API key of theirs. Words that people also use otherwise, such as
+// "postgres", are passed over.
+func PublishedIn(text string) string {
+	for _, p := range slices.Concat(publishedValues, publishedPrefixes) {
+		if len(p.value) >= shortestPublished && strings.Contains(text, p.value) {
+			return p.where
+		}
+	}
+	for _, token := range tokenInText.FindAllString(text, -1) {
+		if where := Published(token); where != "" {
+			return where
+		}
+	}
+	return ""
+}
+
+// shortestPublished is the length in bytes from which a published value is no
+// word that stands somewhere by chance.
+const shortestPublished = 12
+
+var tokenInText = regexp.MustCompile(`eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*`)
+
 const (
 	supabaseExample = "Supabase's examples"
 	triggerExample  = "Trigger.dev's examples"
+	firstGuess      = "everyone's first guesses"
 )
 
 type publishedValue struct{ value, where string }
@@ -121,13 +148,10 @@ type publishedValue struct{ value, where string }
 // marked unless it is told not to.
 var publishedValues = []publishedValue{
 	{"your-super-secret-and-long-postgres-password", supabaseExample},
-	{"your-super-secret-jwt-token-with-at-least-32-characters-long", supabaseExample},
 	{"super-secret-jwt-token-with-at-least-32-characters-long", "the Supabase CLI"},
 	{"this_password_is_insecure_and_should_be_updated", supabaseExample},
 	{"your-32-character-encryption-key", supabaseExample},
 	{"your-encryption-key-32-chars-min", supabaseExample},
-	{"your-super-secret-and-long-logflare-key-public", supabaseExample},
-	{"your-super-secret-and-long-logflare-key-private", supabaseExample},
 	{"625729a08b95bf1b7ff351a663f3a23c", supabaseExample},
 	{"850181e4652dd023b7a98c58ae0d2d34bd487ee0cc3254aed6eda37307425907", supabaseExample},
 	{"secret1234", supabaseExample},
@@ -147,11 +171,15 @@ var publishedValues = []publishedValue{
 	{"very-secure-indeed", triggerExample},
 	{"very-safe-password", triggerExample},
 
-	{"secret", "everyone's first guesses"},
-	{"password", "everyone's first guesses"},
-	{"postgres", "everyone's first guesses"},
+	{"secret", firstGuess},
+	{"password", firstGuess},
+	{"postgres", firstGuess},
+	{"supabase", firstGuess},
+	{"trigger", firstGuess},
 }
 
 var publishedPrefixes = []publishedValue{
-	{"UpNVntn3cDxHJpq99YMc1T1AQgQpc8kf", supabaseExample}, // SECRET_KEY_BASE
+	{"UpNVntn3cDxHJpq99YMc1T1AQgQpc8kf", supabaseExample},             // SECRET_KEY_BASE
+	{"your-super-secret-and-long-logflare-key", supabaseExample},      // LOGFLARE_API_KEY, and its two successors
+	{"your-super-secret-jwt-token-with-at-least-32", supabaseExample}, // JWT_SECRET, past wordings included
 }

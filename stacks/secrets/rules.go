@@ -21,10 +21,59 @@ type Rule struct {
 	// Consumers are the services that read it, as "stack/service": they must
 	// restart when it changes.
 	Consumers []string
-	// Rotation says what else must happen when it changes; empty: nothing but
-	// restarting the consumers.
-	Rotation string
+	// Identifier: it is a name rather than a secret, and part of what clients are
+	// told. It is rotated only when it is named.
+	Identifier bool
+	// Rotation is what else happens when it changes; empty: the consumers restart
+	// and nothing else.
+	Rotation Procedure
 }
+
+// A Procedure is what rotating a secret takes besides a new value and the restart
+// of those that read it.
+type Procedure struct {
+	// Reissues are the secrets that are derived from it and made anew with it.
+	Reissues []string
+	// Stored is where databases keep it, or keep what was made with it, in the
+	// order in which they are changed: before the consumers restart.
+	Stored []Stored
+	// Breaks says what stops working outside of the servers, as a clause.
+	Breaks string
+	// Loses says which data can't be read any more, as a clause. Such a secret is
+	// rotated only when it is named.
+	Loses string
+}
+
+// A Stored is a place inside a stack's database that has to follow a new value.
+type Stored struct {
+	Stack    string // whose database
+	Server   string // the database's service in that stack
+	Database string
+	// Roles take the value as their password: those of them that exist, may log in
+	// and have one. The API's roles (anon, authenticated, service_role) log in
+	// nowhere and must never get one.
+	Roles []string
+	// Holder is the service that owns what SQL removes. It is stopped before, and
+	// makes its rows anew when it starts.
+	Holder string
+	SQL    string
+}
+
+// The places in databases.
+var (
+	supabasePasswords = Stored{Stack: "supabase", Server: "db", Database: "postgres", Roles: []string{
+		"supabase_admin", "postgres", "authenticator", "pgbouncer", "supabase_auth_admin", "supabase_storage_admin",
+		"supabase_functions_admin", "supabase_replication_admin", "dashboard_user"}}
+	auditorPassword = Stored{Stack: "supabase", Server: "db", Database: "postgres", Roles: []string{"holdfast_auditor"}}
+	triggerPassword = Stored{Stack: "trigger", Server: "postgres", Database: "main", Roles: []string{"postgres"}}
+	// The tenant holds the password, encrypted with VAULT_ENC_KEY, and is made only
+	// where there is none. Upstream's db-passwd.sh rebuilds the schema likewise.
+	poolerTenant = Stored{Stack: "supabase", Server: "db", Database: "_supabase", Holder: "supavisor",
+		SQL: "drop schema if exists _supavisor cascade; create schema _supavisor authorization supabase_admin"}
+	// The tenant holds the password and the JWT secret, encrypted with DB_ENC_KEY.
+	realtimeTenant = Stored{Stack: "supabase", Server: "db", Database: "postgres", Holder: "realtime",
+		SQL: "do $$ begin if to_regclass('_realtime.extensions') is not null then delete from _realtime.extensions; end if; if to_regclass('_realtime.tenants') is not null then delete from _realtime.tenants; end if; end $$"}
+)
 
 // A Recipe is how a value is made.
 type Recipe struct {
@@ -79,49 +128,50 @@ var (
 var rules = []Rule{
 	{Name: "POSTGRES_PASSWORD", Stack: "supabase", Recipe: hex16, Min: 16, Charset: Alphanumeric, Source: generateKeys,
 		Consumers: []string{"supabase/db", "supabase/rest", "supabase/auth", "supabase/realtime", "supabase/storage", "supabase/meta", "supabase/studio", "supabase/functions", "supabase/supavisor"},
-		Rotation:  "change the password of the database's roles in the same step: the variable is read on first start only"},
+		Rotation:  Procedure{Stored: []Stored{supabasePasswords, poolerTenant, realtimeTenant}, Breaks: "whatever logs in to the database with the old password, through the pooler too"}},
 	{Name: "JWT_SECRET", Stack: "supabase", Recipe: Recipe{Form: Base64, Bytes: 30}, Min: 32, Charset: Base64Text, Source: generateKeys,
 		Consumers: []string{"supabase/rest", "supabase/auth", "supabase/realtime", "supabase/storage", "supabase/functions", "supabase/studio", "supabase/supavisor", "supabase/db"},
-		Rotation:  "make ANON_KEY and SERVICE_ROLE_KEY anew; everyone is signed out"},
+		Rotation: Procedure{Reissues: []string{"ANON_KEY", "SERVICE_ROLE_KEY"}, Stored: []Stored{realtimeTenant},
+			Breaks: "every user's session (everyone signs in again), and clients and servers that carry the old ANON_KEY or SERVICE_ROLE_KEY"}},
 	{Name: "ANON_KEY", Stack: "supabase", Public: true, Recipe: Recipe{Form: Token, Role: "anon"}, Charset: TokenText, Source: generateKeys,
 		Consumers: []string{"supabase/kong", "supabase/studio", "supabase/storage", "supabase/realtime", "supabase/functions", "app/app"},
-		Rotation:  "clients that carry it stop working"},
+		Rotation:  Procedure{Breaks: "clients that carry it: the gateway refuses it (what it signs stays genuine until JWT_SECRET is rotated); an app image with the key built in has to be built again"}},
 	{Name: "SERVICE_ROLE_KEY", Stack: "supabase", Recipe: Recipe{Form: Token, Role: "service_role"}, Charset: TokenText, Source: generateKeys,
 		Consumers: []string{"supabase/kong", "supabase/studio", "supabase/storage", "supabase/functions"},
-		Rotation:  "servers that carry it stop working"},
+		Rotation:  Procedure{Breaks: "servers that carry it: the gateway refuses it (what it signs stays genuine until JWT_SECRET is rotated: rotate that when this one leaked)"}},
 	{Name: "SECRET_KEY_BASE", Stack: "supabase", Recipe: Recipe{Form: Base64, Bytes: 48}, Min: 64, Charset: Base64Text, Source: generateKeys,
 		Consumers: []string{"supabase/realtime", "supabase/supavisor"}},
 	{Name: "REALTIME_DB_ENC_KEY", Stack: "supabase", Recipe: Recipe{Form: Hex, Bytes: 8}, Min: 16, Max: 16, Charset: Alphanumeric, Source: generateKeys,
 		Consumers: []string{"supabase/realtime"},
-		Rotation:  "rows of _realtime.tenants that were encrypted with the old key can't be read with the new one: remove them, Realtime makes them anew"},
+		Rotation:  Procedure{Stored: []Stored{realtimeTenant}, Breaks: "realtime connections, for the moment of the restart"}},
 	{Name: "VAULT_ENC_KEY", Stack: "supabase", Recipe: hex16, Min: 32, Max: 32, Charset: Alphanumeric, Source: generateKeys,
 		Consumers: []string{"supabase/supavisor"},
-		Rotation:  "tenants in _supavisor were encrypted with the old key: remove them, Supavisor makes them anew"},
+		Rotation:  Procedure{Stored: []Stored{poolerTenant}, Breaks: "connections through the pooler, for the moment of the restart"}},
 	{Name: "PG_META_CRYPTO_KEY", Stack: "supabase", Recipe: Recipe{Form: Base64, Bytes: 24}, Min: 32, Charset: Base64Text, Source: generateKeys,
 		Consumers: []string{"supabase/studio", "supabase/meta"}},
 	{Name: "S3_PROTOCOL_ACCESS_KEY_ID", Stack: "supabase", Recipe: hex16, Min: 16, Charset: Alphanumeric, Source: generateKeys,
-		Consumers: []string{"supabase/storage"}, Rotation: "S3 clients need the new pair"},
+		Consumers: []string{"supabase/storage"}, Rotation: Procedure{Breaks: "S3 clients that carry the old pair"}},
 	{Name: "S3_PROTOCOL_ACCESS_KEY_SECRET", Stack: "supabase", Recipe: hex32, Min: 32, Charset: Alphanumeric, Source: generateKeys,
-		Consumers: []string{"supabase/storage"}, Rotation: "S3 clients need the new pair"},
+		Consumers: []string{"supabase/storage"}, Rotation: Procedure{Breaks: "S3 clients that carry the old pair"}},
 	// A name of its own, so that guessing the password needs guessing the name first.
-	{Name: "DASHBOARD_USERNAME", Stack: "supabase", Public: true, Recipe: Recipe{Form: Hex, Prefix: "studio", Bytes: 4}, Min: 4, Charset: Alphanumeric, Source: supabaseDocs,
+	{Name: "DASHBOARD_USERNAME", Stack: "supabase", Public: true, Identifier: true, Recipe: Recipe{Form: Hex, Prefix: "studio", Bytes: 4}, Min: 4, Charset: Alphanumeric, Source: supabaseDocs,
 		Consumers: []string{"supabase/kong"}},
 	{Name: "DASHBOARD_PASSWORD", Stack: "supabase", Recipe: hex16, Min: 16, Charset: Alphanumeric, Source: generateKeys,
 		Consumers: []string{"supabase/kong"}},
 	{Name: "SUPABASE_PUBLISHABLE_KEY", Stack: "supabase", Public: true, Recipe: Recipe{Form: Opaque, Prefix: "sb_publishable_"}, Charset: TokenText, Source: rotateKeys,
-		Consumers: []string{"supabase/kong", "supabase/studio", "supabase/functions", "app/app"}, Rotation: "clients that carry it stop working"},
+		Consumers: []string{"supabase/kong", "supabase/studio", "supabase/functions", "app/app"}, Rotation: Procedure{Breaks: "clients that carry it: the gateway refuses it; sessions stay; an app image with the key built in has to be built again"}},
 	{Name: "SUPABASE_SECRET_KEY", Stack: "supabase", Recipe: Recipe{Form: Opaque, Prefix: "sb_secret_"}, Charset: TokenText, Source: rotateKeys,
-		Consumers: []string{"supabase/kong", "supabase/studio", "supabase/functions"}, Rotation: "servers that carry it stop working"},
+		Consumers: []string{"supabase/kong", "supabase/studio", "supabase/functions"}, Rotation: Procedure{Breaks: "servers that carry it: the gateway refuses it; sessions stay"}},
 	// Not a secret, but part of a database user's name, so it must never change by itself.
-	{Name: "POOLER_TENANT_ID", Stack: "supabase", Public: true, Recipe: Recipe{Form: Hex, Prefix: "tenant", Bytes: 4}, Min: 4, Charset: Alphanumeric, Source: supabaseDocs,
-		Consumers: []string{"supabase/supavisor"}, Rotation: "clients of the pooler log in as ROLE.TENANT and need the new name"},
+	{Name: "POOLER_TENANT_ID", Stack: "supabase", Public: true, Identifier: true, Recipe: Recipe{Form: Hex, Prefix: "tenant", Bytes: 4}, Min: 4, Charset: Alphanumeric, Source: supabaseDocs,
+		Consumers: []string{"supabase/supavisor"}, Rotation: Procedure{Stored: []Stored{poolerTenant}, Breaks: "clients of the pooler: they log in as ROLE.TENANT and need the new name"}},
 
 	{Name: "TRIGGER_SESSION_SECRET", Stack: "trigger", Recipe: hex16, Min: 32, Charset: Alphanumeric, Source: triggerEnv,
-		Consumers: []string{"trigger/webapp"}, Rotation: "everyone is signed out"},
+		Consumers: []string{"trigger/webapp"}, Rotation: Procedure{Breaks: "every session of Trigger.dev's dashboard"}},
 	{Name: "TRIGGER_MAGIC_LINK_SECRET", Stack: "trigger", Recipe: hex16, Min: 32, Charset: Alphanumeric, Source: triggerEnv,
-		Consumers: []string{"trigger/webapp"}, Rotation: "links that were sent and not used stop working"},
+		Consumers: []string{"trigger/webapp"}, Rotation: Procedure{Breaks: "sign-in links that were sent and not used"}},
 	{Name: "TRIGGER_ENCRYPTION_KEY", Stack: "trigger", Recipe: hex16, Min: 32, Max: 32, Charset: Alphanumeric, Source: triggerEnv,
-		Consumers: []string{"trigger/webapp"}, Rotation: "environment variables stored in Trigger.dev can't be read any more: export them first"},
+		Consumers: []string{"trigger/webapp"}, Rotation: Procedure{Loses: "the environment variables and secrets stored in Trigger.dev, which are encrypted with it: note them first, and enter them again"}},
 	{Name: "TRIGGER_PROVIDER_SECRET", Stack: "trigger", Recipe: hex16, Min: 32, Charset: Alphanumeric, Source: triggerEnv,
 		Consumers: []string{"trigger/webapp"}},
 	{Name: "TRIGGER_COORDINATOR_SECRET", Stack: "trigger", Recipe: hex16, Min: 32, Charset: Alphanumeric, Source: triggerEnv,
@@ -130,7 +180,7 @@ var rules = []Rule{
 		Consumers: []string{"trigger/webapp", "trigger/supervisor"}},
 	{Name: "TRIGGER_POSTGRES_PASSWORD", Stack: "trigger", Recipe: hex16, Min: 16, Charset: Alphanumeric, Source: triggerEnv,
 		Consumers: []string{"trigger/postgres", "trigger/webapp", "trigger/electric"},
-		Rotation:  "change the role's password in the same step: the variable is read on first start only"},
+		Rotation:  Procedure{Stored: []Stored{triggerPassword}}},
 	// Upstream runs Redis without a password, within reach of the tasks' containers.
 	{Name: "TRIGGER_REDIS_PASSWORD", Stack: "trigger", Recipe: hex16, Min: 16, Charset: Alphanumeric, Source: own,
 		Consumers: []string{"trigger/redis", "trigger/webapp"}},
@@ -141,10 +191,10 @@ var rules = []Rule{
 	{Name: "TRIGGER_OBJECT_STORE_SECRET_ACCESS_KEY", Stack: "trigger", Recipe: hex16, Min: 16, Charset: Alphanumeric, Source: triggerEnv,
 		Consumers: []string{"trigger/minio", "trigger/webapp"}},
 	{Name: "TRIGGER_REGISTRY_PASSWORD", Stack: "trigger", Recipe: hex16, Min: 16, Max: 72, Charset: Alphanumeric, Source: triggerEnv, // bcrypt reads 72 bytes
-		Consumers: []string{"trigger/registry", "trigger/webapp", "trigger/supervisor"}, Rotation: "`docker login` again wherever tasks are deployed from"},
+		Consumers: []string{"trigger/registry", "trigger/webapp", "trigger/supervisor"}, Rotation: Procedure{Breaks: "`trigger deploy` from machines that logged in to the registry before: `docker login` again"}},
 
 	{Name: "AUDITOR_PASSWORD", Stack: "holdfast", Recipe: hex32, Min: 32, Charset: Alphanumeric, Source: own,
-		Consumers: []string{"holdfast/audit"}, Rotation: "change the password of the role holdfast_auditor in the same step"},
+		Consumers: []string{"holdfast/audit"}, Rotation: Procedure{Stored: []Stored{auditorPassword}}},
 }
 
 // Rules returns the rule of every secret that Holdfast makes.

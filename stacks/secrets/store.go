@@ -27,37 +27,56 @@ var (
 // maxFile is the largest encrypted file in bytes; armor adds a third.
 const maxFile = 2 << 20
 
-// Save encrypts set to the recipients and puts it at path, atomically and with
+// Save encrypts f to the recipients and puts it at path, atomically and with
 // mode 0600: at any moment the old file is there whole or the new one is. The
 // file is an armored age file that `age -d` opens; inside is YAML.
-func Save(path string, set Set, recipients []age.Recipient) error {
-	if err := save(path, set, recipients); err != nil {
+func Save(path string, f *File, recipients []age.Recipient) error {
+	if err := save(path, f, recipients); err != nil {
 		return fmt.Errorf("write secrets to %s: %w", path, err)
 	}
 	return nil
 }
 
-func save(path string, set Set, recipients []age.Recipient) error {
-	if len(recipients) == 0 {
-		return errors.New("nobody could open them: there are no recipients")
-	}
-	plain, err := marshal(set)
+func save(path string, f *File, recipients []age.Recipient) error {
+	plain, err := marshal(f)
 	if err != nil {
 		return err
+	}
+	encrypted, err := encrypt(plain, recipients)
+	if err != nil {
+		return err
+	}
+	return replace(path, encrypted)
+}
+
+func encrypt(plain []byte, recipients []age.Recipient) ([]byte, error) {
+	if len(recipients) == 0 {
+		return nil, errors.New("nobody could open them: there are no recipients")
 	}
 	var b bytes.Buffer
 	text := armor.NewWriter(&b)
 	encrypted, err := age.Encrypt(text, recipients...)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if _, err := encrypted.Write(plain); err != nil {
-		return err
+		return nil, err
 	}
 	if err := errors.Join(encrypted.Close(), text.Close()); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// Opens returns an error unless one of the identities opens what is encrypted to
+// the recipients.
+func Opens(identities []age.Identity, recipients []age.Recipient) error {
+	encrypted, err := encrypt([]byte(heading), recipients)
+	if err != nil {
 		return err
 	}
-	return replace(path, b.Bytes())
+	_, err = decrypt(encrypted, identities)
+	return err
 }
 
 // replace writes a file beside its place and renames it there.
@@ -83,15 +102,15 @@ func replace(path string, content []byte) (err error) {
 // Its errors wrap fs.ErrNotExist, ErrNoIdentity, ErrWrongIdentity or ErrDamaged,
 // or say why an identity's file could not be used, and have a Hint method that
 // says what to do.
-func Load(path string, identities []age.Identity) (Set, error) {
-	set, err := load(path, identities)
+func Load(path string, identities []age.Identity) (*File, error) {
+	f, err := load(path, identities)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	return set, nil
+	return f, nil
 }
 
-func load(path string, identities []age.Identity) (Set, error) {
+func load(path string, identities []age.Identity) (*File, error) {
 	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, hinted(fmt.Errorf("there are no secrets yet: %w", fs.ErrNotExist), "`holdfast init` makes them")
@@ -114,11 +133,11 @@ func load(path string, identities []age.Identity) (Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	set, err := unmarshal(plain)
+	f, err := unmarshal(plain)
 	if err != nil {
 		return nil, fmt.Errorf("read the decrypted secrets: %w", err)
 	}
-	return set, nil
+	return f, nil
 }
 
 const restore = "put the version back that you committed last; nothing in it can be trusted"

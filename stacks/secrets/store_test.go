@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"filippo.io/age"
@@ -70,7 +71,7 @@ func saved(t *testing.T, set Set, keys ...key) string {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "secrets.age")
-	if err := Save(path, set, recipients); err != nil {
+	if err := Save(path, &File{Set: set}, recipients); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -93,7 +94,7 @@ func TestWhatIsSavedIsLoadedByEveryKindOfKey(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(set, got); diff != "" {
+			if diff := cmp.Diff(set, got.Set); diff != "" {
 				t.Error(diff)
 			}
 			info, err := os.Stat(path)
@@ -130,7 +131,7 @@ func TestTheAgeToolOpensOurFilesAndWeOpenIts(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if diff := cmp.Diff(Set{"A": "single", "B": "plain", "C": "0123", "D": "two\nlines\n", "E": ""}, got); diff != "" {
+				if diff := cmp.Diff(Set{"A": "single", "B": "plain", "C": "0123", "D": "two\nlines\n", "E": ""}, got.Set); diff != "" {
 					t.Error(diff)
 				}
 			}
@@ -192,7 +193,7 @@ func TestAnIdentityFileCanItselfBeEncrypted(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := saved(t, Set{"A": "1"}, k)
-	if got, err := Load(path, identities(t, "open sesame", locked)); err != nil || got["A"] != "1" {
+	if got, err := Load(path, identities(t, "open sesame", locked)); err != nil || got.Set["A"] != "1" {
 		t.Errorf("%v %v", got, err)
 	}
 	_, err = Load(path, identities(t, "wrong", locked))
@@ -219,11 +220,11 @@ func TestSaveIsAtomicAndWritesTheSameTextForTheSameSet(t *testing.T) {
 		"NUL":                     {"A": "\x00"},
 		"too much":                {"A": strings.Repeat("x", maxPlain)},
 	} {
-		if err := Save(path, wrong, recipients); err == nil {
+		if err := Save(path, &File{Set: wrong}, recipients); err == nil {
 			t.Errorf("%s was saved", name)
 		}
 	}
-	if err := Save(path, Set{}, nil); err == nil || !strings.Contains(err.Error(), "nobody could open them") {
+	if err := Save(path, &File{}, nil); err == nil || !strings.Contains(err.Error(), "nobody could open them") {
 		t.Errorf("saved for nobody: %v", err)
 	}
 	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
@@ -232,8 +233,8 @@ func TestSaveIsAtomicAndWritesTheSameTextForTheSameSet(t *testing.T) {
 	if entries, err := os.ReadDir(filepath.Dir(path)); err != nil || len(entries) != 1 {
 		t.Errorf("a failed save left %v (%v)", entries, err)
 	}
-	a, errA := marshal(Set{"B": "1", "A": "2"})
-	b, errB := marshal(Set{"A": "2", "B": "1"})
+	a, errA := marshal(&File{Set: Set{"B": "1", "A": "2"}})
+	b, errB := marshal(&File{Set: Set{"A": "2", "B": "1"}})
 	if errA != nil || errB != nil || !bytes.Equal(a, b) {
 		t.Error("the text depends on the order of the map")
 	}
@@ -415,8 +416,8 @@ func FuzzFormat(f *testing.F) {
 		f.Add(value)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		set := Set{"A": value, "B": "1"}
-		data, err := marshal(set)
+		file := &File{Set: Set{"A": value, "B": "1"}, Made: map[string]time.Time{"A": now}, Rotation: &Rotation{Began: now, New: Set{"C": value}}}
+		data, err := marshal(file)
 		if err != nil {
 			if utf8.ValidString(value) && !strings.Contains(value, "\x00") && len(value) < maxPlain/8 {
 				t.Fatal(err)
@@ -427,8 +428,8 @@ func FuzzFormat(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !maps.Equal(set, got) {
-			t.Errorf("%q became %q", value, got["A"])
+		if diff := cmp.Diff(file, got); diff != "" {
+			t.Errorf("%q: %s", value, diff)
 		}
 	})
 }
@@ -439,17 +440,18 @@ func FuzzUnmarshal(f *testing.F) {
 	f.Add("A: b\nC: |\n  d\n")
 	f.Add("A: &a [*a]\n")
 	f.Add("--- !!binary x")
+	f.Add("A: b # 2026-11-23T12:00:00Z\nrotation:\n  began: 2026-11-23T12:00:00Z\n  A: c\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		set, err := unmarshal([]byte(text))
+		file, err := unmarshal([]byte(text))
 		if err != nil {
 			return
 		}
-		data, err := marshal(set)
+		data, err := marshal(file)
 		if err != nil {
 			return // such as a NUL by way of an escape
 		}
-		if again, err := unmarshal(data); err != nil || !maps.Equal(set, again) {
-			t.Errorf("%v: %v became %v", err, set, again)
+		if again, err := unmarshal(data); err != nil || !cmp.Equal(file, again) {
+			t.Errorf("%v: %v became %v", err, file, again)
 		}
 	})
 }

@@ -58,7 +58,8 @@ type Pair struct {
 	Audit      *Server
 
 	options Options
-	secrets secrets.Set
+	secrets secrets.Set       // as they will be: with the new values of a rotation that is under way
+	file    *secrets.File     // secrets.age
 	pins    map[string]string // what the servers pull for a declared image
 	steps   []stacks.Step     // what State lacks of Release
 	ui      *ui.UI
@@ -85,9 +86,11 @@ func (p *Pair) open() (err error) {
 	if err != nil {
 		return err
 	}
-	if p.secrets, err = readSecrets(p.Env, p.options.Identities); err != nil {
+	if p.file, err = readSecrets(p.Env, p.options.Identities); err != nil {
 		return err
 	}
+	p.secrets = p.file.Wanted()
+	p.ui.Redact(p.file.Set.Values())
 	p.ui.Redact(p.secrets.Values())
 	functions, err := functionsOf(p.Env.FunctionsDir())
 	if err != nil {
