@@ -3,6 +3,7 @@ package access
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"holdfast/verify"
@@ -20,7 +21,17 @@ func Line(c verify.AccessChange) string {
 	case c.Verb == "execute" && c.Before == c.After:
 		line = fmt.Sprintf("%s: %s EXECUTE as its owner (security definer), formerly as the caller", c.Object, c.Role)
 	}
+	if !slices.Equal(c.ColumnsBefore, c.ColumnsAfter) {
+		line += fmt.Sprintf(" (columns: %s → %s)", columns(c.ColumnsBefore), columns(c.ColumnsAfter))
+	}
 	return line
+}
+
+func columns(list []string) string {
+	if len(list) == 0 {
+		return "all"
+	}
+	return strings.Join(list, ", ")
 }
 
 // Table writes a matrix for people: one line an object and role.
@@ -28,7 +39,7 @@ func Table(w io.Writer, cells []Cell) error {
 	type row struct {
 		object, kind, role string
 		states             map[string]string
-		filter             string
+		filter, columns    string
 	}
 	var rows []*row
 	object, role := len("object"), len("role")
@@ -40,6 +51,9 @@ func Table(w io.Writer, cells []Cell) error {
 		r.states[c.Verb] = c.State
 		if c.Filter != "" {
 			r.filter = c.Filter
+		}
+		if len(c.Columns) > 0 {
+			r.columns += "  " + c.Verb + " of " + strings.Join(c.Columns, ", ")
 		}
 		object, role = max(object, len(c.Object)), max(role, len(c.Role))
 	}
@@ -54,6 +68,7 @@ func Table(w io.Writer, cells []Cell) error {
 		if r.states["truncate"] != "" {
 			line += "  TRUNCATE too"
 		}
+		line += r.columns
 		if r.filter != "" {
 			line += "  where " + r.filter
 		}
