@@ -26,7 +26,8 @@ type cell struct {
 	Verb    string          `json:"verb"`
 	State   string          `json:"state"` // SQLSTATE; empty when the query was planned
 	Message string          `json:"message"`
-	Plan    json.RawMessage `json:"plan"` // EXPLAIN's; absent when the privilege alone was looked at
+	Columns []string        `json:"columns"` // those the privilege is on, when it is not on all
+	Plan    json.RawMessage `json:"plan"`    // EXPLAIN's; absent when the privilege alone was looked at
 }
 
 // A plan is one node of EXPLAIN (FORMAT JSON).
@@ -43,38 +44,60 @@ type plan struct {
 	Plans    []plan `json:"Plans"`
 }
 
-// matrix turns the cells into one Access for each relation and role.
-func matrix(facts *verify.Database, cells []cell, exempt func(string, verify.Table) bool) ([]verify.Access, error) {
-	kinds := map[string]string{}
-	tables := map[string]verify.Table{}
-	views := map[string]verify.View{}
+// A builder turns cells into one Access for each relation and role.
+type builder struct {
+	facts    *verify.Database
+	exempt   func(string, verify.Table) bool
+	kinds    map[string]string
+	tables   map[string]verify.Table
+	views    map[string]verify.View
+	policies map[string][]verify.Policy // of a table
+	access   []verify.Access
+}
+
+func newBuilder(facts *verify.Database, exempt func(string, verify.Table) bool) *builder {
+	b := &builder{facts: facts, exempt: exempt, kinds: map[string]string{}, tables: map[string]verify.Table{}, views: map[string]verify.View{},
+		policies: map[string][]verify.Policy{}, access: []verify.Access{}}
 	for _, t := range facts.Tables {
-		kinds[t.Schema+"."+t.Name], tables[t.Schema+"."+t.Name] = t.Kind, t
+		b.kinds[t.Schema+"."+t.Name], b.tables[t.Schema+"."+t.Name] = t.Kind, t
 	}
 	for _, v := range facts.Views {
-		kinds[v.Schema+"."+v.Name], views[v.Schema+"."+v.Name] = v.Kind, v
+		b.kinds[v.Schema+"."+v.Name], b.views[v.Schema+"."+v.Name] = v.Kind, v
 	}
-	access := []verify.Access{}
+	for _, p := range facts.Policies {
+		b.policies[p.Schema+"."+p.Table] = append(b.policies[p.Schema+"."+p.Table], p)
+	}
+	return b
+}
+
+// add takes in cells; those of one relation and role follow each other.
+func (b *builder) add(cells []cell) error {
 	for _, c := range cells {
 		name := c.Schema + "." + c.Name
-		if n := len(access); n == 0 || access[n-1].Schema != c.Schema || access[n-1].Name != c.Name || access[n-1].Role != c.Role {
-			access = append(access, verify.Access{Schema: c.Schema, Name: c.Name, Kind: kinds[name], Role: c.Role})
+		if n := len(b.access); n == 0 || b.access[n-1].Schema != c.Schema || b.access[n-1].Name != c.Name || b.access[n-1].Role != c.Role {
+			b.access = append(b.access, verify.Access{Schema: c.Schema, Name: c.Name, Kind: b.kinds[name], Role: c.Role, Columns: map[string][]string{}})
 		}
-		a := &access[len(access)-1]
+		a := &b.access[len(b.access)-1]
 		answer, filter, target, err := c.read()
 		if err != nil {
-			return nil, fmt.Errorf("%s as %s on %s: %w", c.Verb, c.Role, name, err)
+			return fmt.Errorf("read the access matrix: %s as %s on %s: %w", c.Verb, c.Role, name, err)
 		}
 		if answer == failed && a.Error == "" {
 			a.Error = c.State + " " + c.Message
+		}
+		if t, ok := b.tables[name]; ok && answer == everything && len(c.Plan) == 0 {
+			answer = b.permitted(t, c.Role, c.Verb)
+		}
+		if len(c.Columns) > 0 && answer != denied {
+			a.Columns[c.Verb] = c.Columns
 		}
 		switch c.Verb {
 		case "select":
 			a.Select, a.Filter = answer, filter
 		case "insert":
 			// The plan of an INSERT does not show what is checked.
-			if t, ok := tables[target]; ok && answer == everything && !slices.Contains(views[name].Bypasses, target) {
-				answer = insertable(facts, t, c.Role, exempt)
+			if t, ok := b.tables[target]; ok && answer == everything && !slices.Contains(b.views[name].Bypasses, target) {
+				answer = b.permitted(t, c.Role, "insert")
 			}
 			a.Insert = answer
 		case "update":
@@ -83,7 +106,7 @@ func matrix(facts *verify.Database, cells []cell, exempt func(string, verify.Tab
 			a.Delete = answer
 		}
 	}
-	return access, nil
+	return nil
 }
 
 // read returns what a cell says, the filter, and the table that is written to.
@@ -165,31 +188,35 @@ func order(answer string) int {
 	return slices.Index([]string{denied, nothing, filtered, everything}, answer)
 }
 
-// insertable says what the policies let a role insert that has the privilege.
-func insertable(facts *verify.Database, t verify.Table, role string, exempt func(string, verify.Table) bool) string {
-	if exempt(role, t) {
+// permitted says what the policies let a role do that has the privilege.
+func (b *builder) permitted(t verify.Table, role, verb string) string {
+	if b.exempt(role, t) {
 		return everything
 	}
 	var memberOf []string
-	for _, r := range facts.Roles {
+	for _, r := range b.facts.Roles {
 		if r.Name == role {
 			memberOf = r.MemberOf
 		}
 	}
 	permitted, free, restricted := false, false, false
-	for _, p := range facts.Policies {
+	for _, p := range b.policies[t.Schema+"."+t.Name] {
 		applies := slices.ContainsFunc(p.Roles, func(r string) bool {
 			return r == "public" || r == role || slices.Contains(memberOf, r)
 		})
-		if p.Schema != t.Schema || p.Table != t.Name || !applies || p.Command != "all" && p.Command != "insert" {
+		if !applies || p.Command != "all" && p.Command != verb {
 			continue
+		}
+		always := p.UsingTrue
+		if verb == "insert" {
+			always = p.CheckTrue
 		}
 		switch {
 		case !p.Permissive:
-			restricted = restricted || !p.CheckTrue
+			restricted = restricted || !always
 		default:
 			permitted = true
-			free = free || p.CheckTrue
+			free = free || always
 		}
 	}
 	switch {
