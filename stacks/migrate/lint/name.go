@@ -71,7 +71,11 @@ func (l *linter) qualified(parts []string) name {
 
 // object is the name in a List of Strings, as DROP has it.
 func (l *linter) object(node *pganalyze.Node) name {
-	return l.qualified(texts(node.GetList().GetItems()))
+	parts := texts(node.GetList().GetItems())
+	if len(parts) == 1 {
+		return l.relation(&pganalyze.RangeVar{Relname: parts[0]})
+	}
+	return l.qualified(parts)
 }
 
 // constant returns the text of a constant; ok is false for anything else.
