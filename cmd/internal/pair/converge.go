@@ -63,6 +63,9 @@ func (p *Pair) planStacks(ctx context.Context, part *ServerPlan) error {
 		}
 	}
 	p.steps = stacks.Diff(p.Release, s.State, old, p.Env.Delivery)
+	if change, underWay := p.rotationChange(); underWay {
+		part.Changes = append(part.Changes, change)
+	}
 	pending, err := p.pendingMigrations()
 	if err != nil {
 		return err
@@ -128,7 +131,7 @@ func (p *Pair) provision(ctx context.Context, s *Server) error {
 func (p *Pair) release(ctx context.Context) error {
 	s := p.Production
 	pending, err := p.pendingMigrations()
-	if err != nil || len(p.steps) == 0 && len(pending) == 0 {
+	if err != nil || len(p.steps) == 0 && len(pending) == 0 && p.file.Rotation == nil {
 		return err
 	}
 	if len(pending) > 0 {
@@ -158,7 +161,10 @@ func (p *Pair) release(ctx context.Context) error {
 			return err
 		}
 	}
-	return launch.Point(ctx)
+	if err := launch.Point(ctx); err != nil {
+		return err
+	}
+	return p.rotated(ctx, launch)
 }
 
 // deliver brings the missing images to the server's engine.
@@ -191,6 +197,9 @@ func (p *Pair) deliver(ctx context.Context, tell func(string)) error {
 // migrated before anything that uses it is recreated.
 func (p *Pair) start(ctx context.Context, launch stacks.Launch, tell func(string)) error {
 	for _, project := range p.Release.Projects {
+		if err := p.follow(ctx, launch, project, tell); err != nil {
+			return err
+		}
 		if project.Name == "supabase" {
 			tell("start the database")
 			if err := launch.Start(ctx, project, "db"); err != nil {
@@ -215,8 +224,17 @@ func (p *Pair) goBack(ctx context.Context, launch stacks.Launch, cause error) er
 		return cause
 	}
 	p.ui.Progress("production", "go back to release %s", former)
+	if err := p.takeBack(ctx, launch, former); err != nil {
+		return errors.Join(cause, err)
+	}
 	if err := launch.GoBack(ctx, former); err != nil {
 		return errors.Join(cause, err)
+	}
+	if p.file.Rotation != nil {
+		cause = fmt.Errorf("%w\n(the rotation was taken back: the values from before are in force)", cause)
+		if err := p.endRotation(false); err != nil {
+			return errors.Join(cause, err)
+		}
 	}
 	return fmt.Errorf("%w\n(release %s runs again; migrations that were applied stay)", cause, former)
 }

@@ -258,7 +258,7 @@ func (v *Vault) Revise(set secrets.Set) (*Revision, error) {
 		return r, nil
 	}
 	if v.file.Rotation != nil {
-		return nil, configError{v.unfinished()}
+		return nil, configError{unfinished(v.file.Rotation)}
 	}
 	for _, name := range r.Removed {
 		if secrets.Known(name) && v.file.Set[name] != "" {
@@ -321,12 +321,6 @@ func (v *Vault) Apply(r *Revision) error {
 		return configError{err}
 	}
 	return nil
-}
-
-func (v *Vault) unfinished() error {
-	return ui.Hint(fmt.Errorf("a rotation of %s was begun on %s and is not finished",
-		strings.Join(v.file.Rotation.Names(), ", "), v.file.Rotation.Began.Format(time.DateTime)),
-		"`holdfast deploy` finishes it, or takes it back when its services don't get healthy")
 }
 
 // Recipients returns the public keys that secrets.age is encrypted to, as they
