@@ -31,6 +31,7 @@ func TestGeneratedDocumentsAreCurrent(t *testing.T) {
 		"configuration.md": configurationReference,
 		"rules.md":         ruleReference,
 		"containers.md":    containerReference,
+		"secrets.md":       secretsReference,
 	} {
 		path := filepath.Join("..", "..", "docs", name)
 		want := generate(t)

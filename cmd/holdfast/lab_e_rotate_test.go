@@ -32,7 +32,7 @@ func opened(t *testing.T) *secrets.File {
 // logsIn reports whether a role of a stack's database may log in with a password.
 func logsIn(t *testing.T, container, role, database, password string) bool {
 	t.Helper()
-	out := onWith(t, "production", password+"\n", `docker exec -i `+container+` sh -c 'read -r PGPASSWORD; export PGPASSWORD; psql -X -w -h "$(hostname -i)" -U `+role+` -d `+database+` -Atc "select 6*7" 2>&1' || true`)
+	out := onWith(t, "production", password+"\n", `docker exec -i `+container+` sh -c 'read -r PGPASSWORD; export PGPASSWORD; psql -X -w -h 127.0.0.1 -U `+role+` -d `+database+` -Atc "select 6*7" 2>&1' || true`)
 	if !strings.Contains(out, "42") && !strings.Contains(out, "password authentication failed") {
 		t.Fatalf("%s in %s: %s", role, container, out)
 	}

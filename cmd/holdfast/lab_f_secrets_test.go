@@ -43,7 +43,7 @@ func TestF1NoSecretIsPrintedOrLeftWhereItDoesNotBelong(t *testing.T) {
 		// Searched on the server; the values come on stdin, so that no command
 		// line holds them but a guilty one.
 		script := `umask 077; cat > /dev/shm/patterns
-echo "== processes"; for f in /proc/[0-9]*/cmdline; do tr '\0' ' ' < "$f" 2>/dev/null | grep -Fq -f /dev/shm/patterns && echo "$f: $(tr '\0' ' ' < "$f" | cut -c1-60)"; done
+echo "== processes"; for f in /proc/[0-9]*/cmdline; do { tr '\0' ' ' < "$f" | grep -Fq -f /dev/shm/patterns && echo "$f: $(tr '\0' ' ' < "$f" | cut -c1-60)"; } 2>/dev/null; done
 echo "== journal"; journalctl --no-pager -q 2>/dev/null | grep -F -f /dev/shm/patterns | cut -c1-80
 echo "== files"; grep -rIlF -f /dev/shm/patterns /etc /var/log /home /root /opt /tmp /var/tmp /var/lib/holdfast 2>/dev/null | grep -v -e '/secrets/[^/]*\.env$' -e '^/tmp/runc-process' # runc's own, root's alone, for the moment of an exec
 echo "== modes"; [ ! -d /opt/holdfast ] || find /opt/holdfast/releases -path '*/secrets/*' \( ! -user root -o -perm /077 \) -print
