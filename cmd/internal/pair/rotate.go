@@ -291,6 +291,7 @@ func (p *Pair) takeBack(ctx context.Context, launch stacks.Launch, former string
 	}
 	p.secrets = p.file.Set
 	launch.Release = &stacks.Release{ID: former}
+	launch.Timeout = max(launch.Timeout, time.Minute) // as GoBack has it
 	for _, project := range p.Release.Projects {
 		if err := p.follow(ctx, launch, project, func(line string) { p.ui.Progress("production", "take back: %s", line) }); err != nil {
 			return err
