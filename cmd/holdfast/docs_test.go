@@ -17,6 +17,7 @@ import (
 	"holdfast/internal/environment"
 	"holdfast/internal/ui"
 	"holdfast/stacks"
+	"holdfast/stacks/migrate/lint"
 	"holdfast/verify"
 	"holdfast/verify/baseline"
 )
@@ -30,6 +31,7 @@ func TestGeneratedDocumentsAreCurrent(t *testing.T) {
 		"cli.md":           cliReference,
 		"configuration.md": configurationReference,
 		"rules.md":         ruleReference,
+		"lint.md":          lintReference,
 		"containers.md":    containerReference,
 		"secrets.md":       secretsReference,
 	} {
@@ -145,6 +147,53 @@ func containerReference(*testing.T) string {
 	b.WriteString(generated + "# Exceptions of the container policy\n\nEvery service of every stack has a pinned image, no new privileges, all capabilities\ndropped, a read-only root, memory, processor and process limits, bounded logs, a health\ncheck and a restart policy, and publishes nothing beyond loopback. What departs from\nthat stands here, with its reason; a test fails when an exception is no longer needed.\n\n| stack | service | rule | what | why |\n|---|---|---|---|---|\n")
 	for _, e := range stacks.Exceptions() {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", e.Stack, e.Service, e.Rule, cell(strings.Join(e.Found, ", ")), cell(e.Reason))
+	}
+	return b.String()
+}
+
+func lintReference(*testing.T) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, generated+`# Rules for migrations
+
+`+"`holdfast migrate lint`"+` judges migrations as files, %d rules, without a server. plan,
+deploy and migrate up do the same with what is pending before they touch the database:
+findings from the environment's `+"`gate`"+` on refuse it. The linter knows the files and
+nothing else; the gate inside the migrations' transaction judges the real catalog.
+
+It reads all files in order and keeps what they leave behind, so rules about access are
+about the end state: a table whose row level security comes further down is fine. Rules
+about a live database are about each statement: a table *has traffic* when an earlier
+migration created it, or none at all. In deploy and migrate up it is known what the
+database has already, so a table that a pending file creates has no traffic yet.
+
+**Accepting a finding.** A comment above the statement, inside it or behind it on its last
+line, with the rule and a reason; without a reason it has no effect and is a finding itself,
+and so is one that accepts nothing:
+
+    -- holdfast:ignore index.blocking the table has 40 rows
+    create index plans_name on public.plans (name);
+
+Before the first statement, `+"`-- holdfast:ignore-file RULE reason`"+` is for the whole file.
+
+**What it can't see.** Statements in a DO block are read as if all of them ran, those that
+EXECUTE takes as a constant as well; what is put together from parts is reported as
+unseen.dynamic. Bodies of functions are text to it, searched for user_metadata alone: they
+run later. What is in the database without a migration is taken to exist, with traffic.
+It does not know how large a table is, so it reports every one that has traffic.
+
+**lock_timeout.** Holdfast sets one for each file, so a file without one is no finding; a
+file that takes it away before it locks a table with traffic is (session.lock-timeout).
+
+Severities: *critical*, applied, outsiders read or change data, or it can't run at all;
+*high*, one more mistake away from that, or requests fail for long; *medium*, writers wait,
+or a safeguard is thinner than it should be; *low*, worth knowing.
+`, len(lint.Rules()))
+	for _, r := range lint.Rules() {
+		fmt.Fprintf(&b, "\n## %s\n\n**%s.** %s *Severity: %s.* Sources: %s.\n", r.ID, r.Title, r.Why, r.Severity, strings.Join(r.Sources, "; "))
+		if r.Given != "" {
+			fmt.Fprintf(&b, "\nAfter an earlier migration with\n\n```sql\n%s\n```\n", r.Given)
+		}
+		fmt.Fprintf(&b, "\nWrong:\n\n```sql\n%s\n```\n\nRight:\n\n```sql\n%s\n```\n", r.Wrong, r.Right)
 	}
 	return b.String()
 }

@@ -26,8 +26,13 @@ func TestB1ATableWithoutRowLevelSecurityIsRefusedAndNothingOfItIsLeft(t *testing
 	dir := variant(t, func(s string) string { return s + "\n" })
 	migration(t, dir, "20261001000000_good.sql", "create table public.good (id int primary key);\nalter table public.good enable row level security;\ncreate policy nobody on public.good for select to authenticated using (false);\n")
 	migration(t, dir, "20261002000000_invoices.sql", "-- Invoices.\n\ncreate table public.invoices (id int primary key, total numeric);\ngrant select on public.invoices to anon;\n")
+	// The linter sees it in the file, before the servers are changed.
+	holdfast(t, "plan", "-C", dir).
+		want(t, 1, "20261002000000_invoices.sql:3", "public.invoices", "rls.off", "the database was not touched")
+	// What it can't see, because it is put together as it runs, the gate sees.
+	migration(t, dir, "20261002000000_invoices.sql", "do $$ begin\n  execute format('create table public.%I (id int primary key, total numeric)', 'invoices');\n  execute format('grant select on public.%I to anon', 'invoices');\nend $$;\n")
 	holdfast(t, "deploy", "-C", dir, "--yes", "--no-verify").
-		want(t, 1, "20261002000000_invoices.sql:3", "public.invoices", "rls")
+		want(t, 1, "public.invoices", "rls.enabled", "rolled back")
 	if got := sql(t, "select count(*) from pg_class where relname in ('invoices', 'good'); select count(*) from supabase_migrations.schema_migrations where version >= '20261001000000'"); got != "0\n0" {
 		t.Errorf("something of the refused migrations is left: %q", got)
 	}

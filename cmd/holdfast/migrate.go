@@ -29,7 +29,7 @@ rules of the baseline are evaluated inside it before it is committed.`,
   holdfast migrate status -C production
   holdfast migrate up -C production`,
 	}
-	cmd.AddCommand(newMigrateStatus(g), newMigrateUp(g), newMigrateNew(g), newMigrateRepair(g), newMigrateDiff(g), newMigrateAccess(g))
+	cmd.AddCommand(newMigrateStatus(g), newMigrateLint(g), newMigrateUp(g), newMigrateNew(g), newMigrateRepair(g), newMigrateDiff(g), newMigrateAccess(g))
 	return cmd
 }
 

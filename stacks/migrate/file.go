@@ -12,6 +12,7 @@
 package migrate
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -39,7 +40,8 @@ const oldestInit = "20211209000000"
 // Read returns the migrations in folder dir of fsys in the order they are
 // applied in: that of their file names. A folder that does not exist holds none.
 // A .sql file whose name the Supabase CLI would skip is an error, because nobody
-// would notice that it is never applied; other files are left out.
+// would notice that it is never applied; other files are left out. All that is
+// wrong with the files is reported together.
 func Read(fsys fs.FS, dir string) ([]File, error) {
 	entries, err := fs.ReadDir(fsys, dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -49,6 +51,7 @@ func Read(fsys fs.FS, dir string) ([]File, error) {
 		return nil, fmt.Errorf("read migrations: %w", err)
 	}
 	var files []File
+	var problems []error
 	for _, entry := range entries { // sorted by name
 		if entry.IsDir() || path.Ext(entry.Name()) != ".sql" {
 			continue
@@ -56,28 +59,52 @@ func Read(fsys fs.FS, dir string) ([]File, error) {
 		file := File{Path: path.Join(dir, entry.Name())}
 		match := fileName.FindStringSubmatch(entry.Name())
 		if match == nil {
-			return nil, fmt.Errorf("%s would never be applied: its name must be <digits>_<name>.sql, such as 20260131120000_invoices.sql (rename it, or move it elsewhere)", file.Path)
+			problems = append(problems, fmt.Errorf("%s would never be applied: its name must be <digits>_<name>.sql, such as 20260131120000_invoices.sql (rename it, or move it elsewhere)", file.Path))
+			continue
 		}
 		file.Version, file.Name = match[1], match[2]
 		if len(files) == 0 && file.Name == "init" && file.Version < oldestInit {
 			continue
 		}
+		// Names that start alike stand together.
 		if n := len(files); n > 0 && files[n-1].Version == file.Version {
-			return nil, fmt.Errorf("%s and %s have the same version: give one of them a later one", files[n-1].Path, file.Path)
+			problems = append(problems, fmt.Errorf("%s and %s have the same version: give one of them a later one", files[n-1].Path, file.Path))
 		}
-		content, err := fs.ReadFile(fsys, file.Path)
-		if err != nil {
-			return nil, fmt.Errorf("read migrations: %w", err)
+		if file.SQL, err = file.read(fsys); err != nil {
+			problems = append(problems, err)
 		}
-		if i := badText(content); i >= 0 {
-			line, column := position(string(content), i)
-			return nil, fmt.Errorf("%s:%d:%d: not UTF-8 text: save the file as UTF-8", file.Path, line, column)
-		}
-		// A byte order mark is no SQL; some editors on Windows write one.
-		file.SQL = strings.TrimPrefix(string(content), "\ufeff")
 		files = append(files, file)
 	}
+	if len(problems) > 0 {
+		return nil, errors.Join(problems...)
+	}
 	return files, nil
+}
+
+// read returns the file's text.
+func (f File) read(fsys fs.FS) (string, error) {
+	content, err := fs.ReadFile(fsys, f.Path)
+	if err != nil {
+		return "", fmt.Errorf("read migrations: %w", err)
+	}
+	if i := badText(content); i >= 0 {
+		line, column := position(string(content), i)
+		return "", fmt.Errorf("%s:%d:%d: %s", f.Path, line, column, foreignText(content, i))
+	}
+	// A byte order mark is no SQL; some editors on Windows write one.
+	return strings.TrimPrefix(string(content), "\ufeff"), nil
+}
+
+// foreignText says what a file is that holds, at offset i, what is not UTF-8 text.
+func foreignText(content []byte, i int) string {
+	const save = "save it as UTF-8"
+	switch {
+	case bytes.HasPrefix(content, []byte{0xff, 0xfe}), bytes.HasPrefix(content, []byte{0xfe, 0xff}):
+		return "the file is UTF-16, as PowerShell's > writes it: " + save
+	case content[i] == 0:
+		return "a zero byte, which PostgreSQL takes in no text: take it out, or, if the file is UTF-16, " + save
+	}
+	return fmt.Sprintf("the byte 0x%02x is not UTF-8 text (Windows-1252 or Latin-1?): %s", content[i], save)
 }
 
 // badText returns the offset of the first byte that PostgreSQL would not take

@@ -27,6 +27,9 @@ func (o Origin) String() string { return fmt.Sprintf("%s:%d:%d", o.Path, o.Line,
 func TableOrigins(files []File) (map[string]Origin, error) {
 	fold := origins{}
 	for _, file := range files {
+		if len(file.SQL) > largest {
+			continue // applied by another tool, long ago
+		}
 		statements, err := file.split()
 		if err != nil {
 			return nil, err

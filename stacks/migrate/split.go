@@ -39,8 +39,17 @@ func (f File) parse() ([]statement, error) {
 	return statements, nil
 }
 
+// largest is how many bytes a file may have to be read as SQL. For each megabyte
+// the grammar takes half a second, and its tree a hundred megabytes of memory.
+const largest = 16 << 20
+
 // split cuts a file into statements.
 func (f File) split() ([]statement, error) {
+	if len(f.SQL) > largest {
+		return nil, &Error{Path: f.Path, Outcome: untouched,
+			Message: fmt.Sprintf("the file has %d MB, and a migration may have %d", len(f.SQL)>>20, largest>>20),
+			Hint:    "split it, or load the data after the deploy with psql's \\copy"}
+	}
 	tree, err := guarded(pgquery.Parse, f.SQL)
 	if err != nil {
 		return nil, f.syntaxError(err)
@@ -126,6 +135,10 @@ func (f File) syntaxError(cause error) error {
 	}
 	offset := runeOffset(f.SQL, syntax.Cursorpos) // counted in characters, from 1
 	e.Message = syntax.Message
+	if strings.HasPrefix(e.Message, "unterminated") {
+		// It would quote the file from there to its end, and what is in it.
+		e.Message, _, _ = strings.Cut(e.Message, " at or near")
+	}
 	e.Line, e.Column = position(f.SQL, offset)
 	line := lineAt(f.SQL, offset)
 	e.Statement = excerpt(line)

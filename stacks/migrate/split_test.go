@@ -39,7 +39,7 @@ func TestReadKeepsTheCLIsNamesAndOrder(t *testing.T) {
 	for name, says := range map[string]string{
 		"m/create_table.sql":         "m/create_table.sql would never be applied",
 		"m/20260101000000_again.sql": "have the same version",
-		"m/20260103000000_bad.sql":   "m/20260103000000_bad.sql:2:3: not UTF-8",
+		"m/20260103000000_bad.sql":   "m/20260103000000_bad.sql:2:3: the byte 0xe9 is not UTF-8",
 	} {
 		bad := maps.Clone(fsys)
 		bad[name] = &fstest.MapFile{Data: []byte("é\n--\xe9")}

@@ -70,6 +70,9 @@ func (p *Pair) planStacks(ctx context.Context, part *ServerPlan) error {
 	if err != nil {
 		return err
 	}
+	if err := p.lint(""); err != nil {
+		return err
+	}
 	for _, step := range p.steps {
 		part.Changes = append(part.Changes, Change{ID: step.ID, Concern: step.Concern, Summary: step.Summary, Why: step.Why, Diff: step.Diff})
 	}

@@ -261,6 +261,9 @@ func (p *Pair) Migrate(ctx context.Context, options MigrateOptions) ([]string, e
 	if err := p.Production.observe(ctx, true); err != nil {
 		return nil, err
 	}
+	if err := p.lint(options.To); err != nil {
+		return nil, err
+	}
 	result, err := p.migrate(ctx, options, func(line string) { p.ui.Progress("production", "%s", line) })
 	var paths []string
 	for _, f := range result.Applied {
