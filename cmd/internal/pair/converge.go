@@ -223,7 +223,7 @@ func (p *Pair) start(ctx context.Context, launch stacks.Launch, tell func(string
 // goBack starts the former release again after cause, when there is one.
 func (p *Pair) goBack(ctx context.Context, launch stacks.Launch, cause error) error {
 	former := p.Production.State.Current
-	if former == "" || former == p.Release.ID || ctx.Err() != nil {
+	if former == "" || former == p.Release.ID && !p.rotatesUnseen() || ctx.Err() != nil {
 		return cause
 	}
 	p.ui.Progress("production", "go back to release %s", former)

@@ -11,6 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"holdfast/internal/ui"
+	"holdfast/stacks"
 	"holdfast/stacks/migrate"
 	"holdfast/verify/access"
 	"holdfast/verify/collect/database"
@@ -32,6 +34,9 @@ func (p *Pair) connect(ctx context.Context, database, user, secret string) (*pgx
 		if errors.As(err, &refused) && refused.Code == wrongPassword && other != p.secrets[secret] {
 			conn, err = p.connectWith(ctx, database, user, other)
 		}
+	}
+	if errors.As(err, &refused) && refused.Code == wrongPassword {
+		err = ui.Hint(err, "secrets.age holds another password than the database has: put the version back that was deployed last; as a last resort, the one in use stands on the server in "+stacks.Root+"/current/supabase/secrets/db.env")
 	}
 	return conn, err
 }

@@ -321,6 +321,18 @@ func (p *Pair) rotated(ctx context.Context, launch stacks.Launch) error {
 	return p.endRotation(true)
 }
 
+// rotatesUnseen reports whether a rotation is under way that changes nothing in the
+// release, such as that of the auditor's password: its release is the former one.
+func (p *Pair) rotatesUnseen() bool {
+	if p.file.Rotation == nil {
+		return false
+	}
+	wanted, release := p.secrets, p.Release
+	defer func() { p.secrets, p.Release = wanted, release }()
+	p.secrets = p.file.Set
+	return p.render() == nil && p.Release.ID == release.ID
+}
+
 // endRotation writes down how a rotation ended: with the new values in force, or
 // forgotten.
 func (p *Pair) endRotation(done bool) error {

@@ -190,8 +190,14 @@ func (v *Vault) declares(stack string) bool {
 	return true
 }
 
-// Text returns the secrets in the form in which a person edits them.
-func (v *Vault) Text() ([]byte, error) { return v.file.Text() }
+// Text returns the secrets in the form in which a person edits them. It fails
+// while a rotation is unfinished: an edit could not be written then.
+func (v *Vault) Text() ([]byte, error) {
+	if v.file.Rotation != nil {
+		return nil, configError{unfinished(v.file.Rotation)}
+	}
+	return v.file.Text()
+}
 
 // A Revision is what an edit changes.
 type Revision struct {
