@@ -37,10 +37,20 @@ exec docker exec -i "$c" psql -X -q -v ON_ERROR_STOP=1 -v VERBOSITY=terse -U pos
 	return nil
 }
 
-// RemoveOthers removes every release but this one. After a rotation the others
-// hold values that no longer work, or that are not to be known any more.
+// RemoveOthers removes every release but this one, and what only they had
+// containers mount. After a rotation they hold values that no longer work, or that
+// are not to be known any more.
 func (l Launch) RemoveOthers(ctx context.Context) error {
-	script := "cd " + Root + "/releases && for r in *; do [ \"$r\" = " + shell.Quote(l.Release.ID) + " ] || rm -rf -- \"$r\"; done"
+	kept := ""
+	for _, m := range l.Release.Mounts {
+		kept += " " + m.Hash
+	}
+	script := `set -e
+cd ` + Root + `/releases
+for r in *; do [ "$r" = ` + shell.Quote(l.Release.ID) + ` ] || rm -rf -- "$r"; done
+[ -d ` + contentRoot + ` ] || exit 0
+cd ` + contentRoot + `
+for c in *; do case ` + shell.Quote(kept+" ") + ` in *" $c "*) ;; *) rm -rf -- "$c" ;; esac; done`
 	var stderr bytes.Buffer
 	if err := l.Host.Run(ctx, script, nil, io.Discard, &stderr); err != nil {
 		return fmt.Errorf("remove the releases from before the rotation: %w", explain(err, stderr.String()))

@@ -182,6 +182,9 @@ func TestE6AKilledRotationOfEverythingIsFinishedByTheNextRun(t *testing.T) {
 	if found := onWith(t, "production", old, "umask 077; cat > /dev/shm/old; grep -rlF -f /dev/shm/old /opt/holdfast || true; rm -f /dev/shm/old"); strings.TrimSpace(found) != "" {
 		t.Errorf("old values stand in %s", found)
 	}
+	if count := on(t, "production", "find /opt/holdfast/content -name registry.htpasswd | wc -l"); strings.TrimSpace(count) != "1" {
+		t.Errorf("%s files with hashes of the registry's passwords are left", strings.TrimSpace(count))
+	}
 	settled(t)
 }
 
