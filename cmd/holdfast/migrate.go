@@ -103,6 +103,7 @@ gone on with by the next. docs/migrations.md says what happens at each failure.`
 	}
 	cmd.Flags().StringVar(&options.To, "to", "", "the last `version` to apply; default all")
 	cmd.Flags().BoolVar(&options.DryRun, "dry-run", false, "do everything in the transaction, the gate too, and roll it back; it takes the same locks")
+	cmd.Flags().BoolVar(&options.Seeds, "include-seed", false, "run the seeds that supabase/config.toml names behind the migrations, those that have not been")
 	g.includeAllFlag(cmd)
 	g.wideningFlag(cmd)
 	return cmd

@@ -83,6 +83,7 @@ var hints = map[string]string{
 	"55P04": "a new enum value can be used only after the migration that adds it is committed: deploy that one first, the others after it",
 	"55P03": "another session holds a lock on it: end that session or try again when it is done",
 	"57014": "it ran longer than the statement timeout allows: make it faster, or put \"set local statement_timeout\" in front of it",
+	"53100": "free space on the database's disk, then run again",
 	"2D000": "take the COMMIT or ROLLBACK out of the block: all pending migrations are one transaction",
 }
 

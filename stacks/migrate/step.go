@@ -20,6 +20,7 @@ type part struct {
 	resumed   bool        // an earlier run has begun this file
 	doubtful  bool        // all[from] runs alone, and an interrupted run may have done so
 	skipAlone bool        // leave out what can't be rehearsed in a transaction
+	hash      string      // of a seed file; empty: it is a migration
 }
 
 // last reports whether the file is complete with this part.

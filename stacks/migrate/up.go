@@ -24,6 +24,9 @@ type Options struct {
 	Gate func(ctx context.Context, tx pgx.Tx, applied []File) error
 	// IncludeAll applies migrations older than the newest applied one as well.
 	IncludeAll bool
+	// Seeds are run behind the migrations, in a transaction of their own, those
+	// that have not been.
+	Seeds []Seed
 	// To is the last version to apply; empty: all that are pending.
 	To string
 	// DryRun does everything, asks the gate, and rolls back.
@@ -124,9 +127,23 @@ func (r *run) up(ctx context.Context, files []File) error {
 	}
 	r.result.Changed = status.Changed
 	pending, err := upTo(status.Pending, files, r.options.To)
-	if err != nil || len(pending) == 0 {
+	if err != nil {
 		return err
 	}
+	if len(pending) > 0 {
+		if err := r.migrate(ctx, pending, status); err != nil {
+			return err
+		}
+	}
+	if r.options.DryRun && len(pending) > 0 && len(r.options.Seeds) > 0 {
+		r.options.Tell("the seeds build on what was rolled back, and are left out of the rehearsal")
+		return nil
+	}
+	return r.seed(ctx)
+}
+
+// migrate applies pending migrations.
+func (r *run) migrate(ctx context.Context, pending []File, status Status) error {
 	work := make([]part, len(pending))
 	for i, file := range pending {
 		statements, err := file.parse()
@@ -303,7 +320,7 @@ func (r *run) transact(ctx context.Context, s step) (err error) {
 		}
 	}
 	for _, p := range s.parts {
-		if p.from == 0 {
+		if p.from == 0 && (p.hash == "" || p.to > 0) {
 			r.options.OnApply(p.file)
 		}
 		if err := r.apply(ctx, p, outcome); err != nil {
@@ -377,6 +394,10 @@ func (r *run) apply(ctx context.Context, p part, outcome string) error {
 // record adds to batch what the database remembers of a part: the CLI's row
 // when the file is complete, how far it has come when it is not.
 func (p part) record(conn *pgx.Conn, batch *pgconn.Batch) error {
+	if p.hash != "" {
+		p.recordSeed(batch)
+		return nil
+	}
 	if !p.last() {
 		p.recordProgress(batch)
 		return nil
@@ -418,6 +439,9 @@ func (r *run) outcome(s step) string {
 		return "nothing of the rehearsal was kept"
 	}
 	files := s.files()
+	if s.parts[0].hash != "" {
+		return "nothing of the seeds was kept; the migrations are complete"
+	}
 	this := fmt.Sprintf("nothing of the %d pending migrations was kept", len(files))
 	if len(files) == 1 {
 		this = "nothing of this migration was kept"

@@ -15,7 +15,13 @@ import (
 	"holdfast/internal/lab/pgtest"
 )
 
-func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
+func TestMain(m *testing.M) {
+	if dsn := os.Getenv(victimVariable); dsn != "" {
+		victim(dsn)
+		return
+	}
+	os.Exit(pgtest.Run(m))
+}
 
 // folder makes files from "<version>_<name>.sql", content, …
 func folder(t testing.TB, pairs ...string) []File {

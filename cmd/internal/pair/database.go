@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"strings"
 
@@ -108,6 +109,7 @@ func (p *Pair) pendingMigrations() ([]string, error) {
 type MigrateOptions struct {
 	To     string // the last version to apply; empty: all
 	DryRun bool   // do everything inside the transaction, and roll it back
+	Seeds  bool   // run the seeds of supabase/config.toml behind them
 }
 
 // migrate applies Holdfast's migrations and then the project's, those behind
@@ -115,8 +117,17 @@ type MigrateOptions struct {
 func (p *Pair) migrate(ctx context.Context, options MigrateOptions, tell func(string)) (migrate.Result, error) {
 	var result migrate.Result
 	pending, err := p.pendingMigrations()
-	if err != nil || len(pending) == 0 {
+	if err != nil {
 		return result, err
+	}
+	var seeds []migrate.Seed
+	if options.Seeds {
+		if seeds, err = migrate.ReadSeeds(os.DirFS(p.Env.Dir), "supabase"); err != nil {
+			return result, err
+		}
+	}
+	if len(pending) == 0 && len(seeds) == 0 {
+		return result, nil
 	}
 	if options.DryRun {
 		for _, name := range pending {
@@ -144,6 +155,7 @@ func (p *Pair) migrate(ctx context.Context, options MigrateOptions, tell func(st
 		Gate:       gate.judge,
 		IncludeAll: p.options.IncludeAll,
 		To:         options.To,
+		Seeds:      seeds,
 		DryRun:     options.DryRun,
 		Reconnect:  connect,
 		OnApply:    func(f migrate.File) { tell("apply " + f.Path) },

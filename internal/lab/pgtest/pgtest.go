@@ -52,6 +52,8 @@ var shared struct {
 // A cluster is one running server.
 type cluster struct {
 	dir  string // data, socket and log
+	bin  string // folder of the server's programs
+	attr *syscall.SysProcAttr
 	port int
 	stop func()
 }
@@ -96,7 +98,7 @@ func New(t testing.TB) *Database {
 // Connect opens a connection as role over the Unix socket, closed with the test.
 func (d *Database) Connect(t testing.TB, role string) *pgx.Conn {
 	t.Helper()
-	conn, err := connect(t.Context(), fmt.Sprintf("host=%s port=%d user=%s dbname=%s application_name=pgtest", d.dir, d.Port, role, d.Name))
+	conn, err := connect(t.Context(), d.DSN(role))
 	if err != nil {
 		t.Fatalf("connect to the test database as %s: %v", role, err)
 	}
@@ -106,6 +108,11 @@ func (d *Database) Connect(t testing.TB, role string) *pgx.Conn {
 		_ = conn.Close(ctx) // a test may have ended it by force
 	})
 	return conn
+}
+
+// DSN is how role connects over the Unix socket.
+func (d *Database) DSN(role string) string {
+	return fmt.Sprintf("host=%s port=%d user=%s dbname=%s application_name=pgtest", d.dir, d.Port, role, d.Name)
 }
 
 // URL is how the database is reached over TCP by role with password.
@@ -130,17 +137,22 @@ cat >/dev/null
 kill -QUIT $p; wait $p; rm -rf "$2"`
 
 func start() (*cluster, error) {
-	bin, err := binaries()
+	dir, err := os.MkdirTemp("", "pgtest")
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "pgtest")
+	return startIn(dir, "synchronous_commit = off\n")
+}
+
+// startIn makes a cluster with more settings in an empty folder, which goes with it.
+func startIn(dir, settings string) (*cluster, error) {
+	bin, err := binaries()
 	if err != nil {
 		return nil, err
 	}
 	attr := &syscall.SysProcAttr{}
 	if os.Getuid() == 0 {
-		// PostgreSQL refuses to run as root.
+		// PostgreSQL refuses to be root's.
 		credential, err := unprivileged()
 		if err != nil {
 			return nil, err
@@ -158,18 +170,17 @@ func start() (*cluster, error) {
 		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
 	}
 
-	c := &cluster{dir: dir, port: freePort()}
+	c := &cluster{dir: dir, bin: bin, attr: attr, port: freePort()}
 	config := fmt.Sprintf(`
 listen_addresses = '127.0.0.1'
 port = %d
 unix_socket_directories = '%s'
 fsync = off
-synchronous_commit = off
 full_page_writes = off
 autovacuum = off
 wal_level = logical
 max_connections = 50
-`, c.port, dir)
+%s`, c.port, dir, settings)
 	for name, content := range map[string]string{
 		"postgresql.conf": config,
 		"pg_hba.conf":     "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n",

@@ -43,27 +43,43 @@ type plan struct {
 	Plans    []plan `json:"Plans"`
 }
 
-// matrix turns the cells into one Access for each relation and role.
-func matrix(facts *verify.Database, cells []cell, exempt func(string, verify.Table) bool) ([]verify.Access, error) {
-	kinds := map[string]string{}
-	tables := map[string]verify.Table{}
-	views := map[string]verify.View{}
+// A builder turns cells into one Access for each relation and role.
+type builder struct {
+	facts    *verify.Database
+	exempt   func(string, verify.Table) bool
+	kinds    map[string]string
+	tables   map[string]verify.Table
+	views    map[string]verify.View
+	policies map[string][]verify.Policy // of a table
+	access   []verify.Access
+}
+
+func newBuilder(facts *verify.Database, exempt func(string, verify.Table) bool) *builder {
+	b := &builder{facts: facts, exempt: exempt, kinds: map[string]string{}, tables: map[string]verify.Table{}, views: map[string]verify.View{},
+		policies: map[string][]verify.Policy{}, access: []verify.Access{}}
 	for _, t := range facts.Tables {
-		kinds[t.Schema+"."+t.Name], tables[t.Schema+"."+t.Name] = t.Kind, t
+		b.kinds[t.Schema+"."+t.Name], b.tables[t.Schema+"."+t.Name] = t.Kind, t
 	}
 	for _, v := range facts.Views {
-		kinds[v.Schema+"."+v.Name], views[v.Schema+"."+v.Name] = v.Kind, v
+		b.kinds[v.Schema+"."+v.Name], b.views[v.Schema+"."+v.Name] = v.Kind, v
 	}
-	access := []verify.Access{}
+	for _, p := range facts.Policies {
+		b.policies[p.Schema+"."+p.Table] = append(b.policies[p.Schema+"."+p.Table], p)
+	}
+	return b
+}
+
+// add takes in cells; those of one relation and role follow each other.
+func (b *builder) add(cells []cell) error {
 	for _, c := range cells {
 		name := c.Schema + "." + c.Name
-		if n := len(access); n == 0 || access[n-1].Schema != c.Schema || access[n-1].Name != c.Name || access[n-1].Role != c.Role {
-			access = append(access, verify.Access{Schema: c.Schema, Name: c.Name, Kind: kinds[name], Role: c.Role})
+		if n := len(b.access); n == 0 || b.access[n-1].Schema != c.Schema || b.access[n-1].Name != c.Name || b.access[n-1].Role != c.Role {
+			b.access = append(b.access, verify.Access{Schema: c.Schema, Name: c.Name, Kind: b.kinds[name], Role: c.Role})
 		}
-		a := &access[len(access)-1]
+		a := &b.access[len(b.access)-1]
 		answer, filter, target, err := c.read()
 		if err != nil {
-			return nil, fmt.Errorf("%s as %s on %s: %w", c.Verb, c.Role, name, err)
+			return fmt.Errorf("read the access matrix: %s as %s on %s: %w", c.Verb, c.Role, name, err)
 		}
 		if answer == failed && a.Error == "" {
 			a.Error = c.State + " " + c.Message
@@ -73,8 +89,8 @@ func matrix(facts *verify.Database, cells []cell, exempt func(string, verify.Tab
 			a.Select, a.Filter = answer, filter
 		case "insert":
 			// The plan of an INSERT does not show what is checked.
-			if t, ok := tables[target]; ok && answer == everything && !slices.Contains(views[name].Bypasses, target) {
-				answer = insertable(facts, t, c.Role, exempt)
+			if t, ok := b.tables[target]; ok && answer == everything && !slices.Contains(b.views[name].Bypasses, target) {
+				answer = b.insertable(t, c.Role)
 			}
 			a.Insert = answer
 		case "update":
@@ -83,7 +99,7 @@ func matrix(facts *verify.Database, cells []cell, exempt func(string, verify.Tab
 			a.Delete = answer
 		}
 	}
-	return access, nil
+	return nil
 }
 
 // read returns what a cell says, the filter, and the table that is written to.
@@ -166,22 +182,22 @@ func order(answer string) int {
 }
 
 // insertable says what the policies let a role insert that has the privilege.
-func insertable(facts *verify.Database, t verify.Table, role string, exempt func(string, verify.Table) bool) string {
-	if exempt(role, t) {
+func (b *builder) insertable(t verify.Table, role string) string {
+	if b.exempt(role, t) {
 		return everything
 	}
 	var memberOf []string
-	for _, r := range facts.Roles {
+	for _, r := range b.facts.Roles {
 		if r.Name == role {
 			memberOf = r.MemberOf
 		}
 	}
 	permitted, free, restricted := false, false, false
-	for _, p := range facts.Policies {
+	for _, p := range b.policies[t.Schema+"."+t.Name] {
 		applies := slices.ContainsFunc(p.Roles, func(r string) bool {
 			return r == "public" || r == role || slices.Contains(memberOf, r)
 		})
-		if p.Schema != t.Schema || p.Table != t.Name || !applies || p.Command != "all" && p.Command != "insert" {
+		if !applies || p.Command != "all" && p.Command != "insert" {
 			continue
 		}
 		switch {

@@ -3,8 +3,9 @@
 // do with each exposed relation. It changes nothing and runs nothing: queries
 // are planned (EXPLAIN), never executed, in a transaction that is rolled back.
 //
-// Everything is one pipeline, so one round trip, whatever the database's size.
-// The same collector serves the gate inside a migration's transaction.
+// The catalog is one round trip, the matrix another, whatever the database's
+// size: what is planned goes out as one pipeline and is read as it comes in. The
+// same collector serves the gate inside a migration's transaction.
 package database
 
 import (
@@ -41,6 +42,23 @@ var factsSQL string
 //go:embed matrix.sql
 var matrixSQL string
 
+//go:embed services.sql
+var servicesSQL string
+
+// relationsSQL lists what the matrix is about: what the API exposes, in order,
+// and the tables whose policies decide over Storage's files and Realtime's
+// private channels. $1: the exposed schemas, text[].
+const relationsSQL = `
+	select coalesce(array_agg(c.oid order by n.nspname, c.relname), '{}')
+	from pg_class c join pg_namespace n on n.oid = c.relnamespace
+	where c.relkind in ('r', 'p', 'v', 'm', 'f')
+		and (n.nspname = any ($1::text[]) or (n.nspname, c.relname) in (('storage', 'objects'), ('storage', 'buckets'), ('realtime', 'messages')))`
+
+// chunk is how many relations are planned by one statement: enough that the
+// statement itself does not matter, and few enough for what it returns, some
+// 10 kB a relation, to be small.
+const chunk = 100
+
 // A Querier is a *pgx.Conn, or a pgx.Tx whose changes are to be seen.
 type Querier interface {
 	Begin(ctx context.Context) (pgx.Tx, error)
@@ -66,69 +84,121 @@ func Collect(ctx context.Context, q Querier, options Options) (*verify.Database,
 	for i := range schemas {
 		schemas[i] = strings.TrimSpace(schemas[i])
 	}
-	answers, err := ask(ctx, conn, schemas)
-	if err != nil {
-		return nil, fmt.Errorf("observe the database: %w", err)
-	}
-	facts, err := understand(answers, schemas)
+	facts, err := observe(ctx, conn, schemas)
 	if err != nil {
 		return nil, fmt.Errorf("observe the database: %w", err)
 	}
 	return facts, nil
 }
 
-// answers are the documents that the queries return.
-type answers struct {
-	catalog, matrix, services []byte
-}
-
-// ask runs all queries in one round trip.
-func ask(ctx context.Context, conn *pgx.Conn, schemas []string) (answers, error) {
+// observe asks everything in one transaction, or in a savepoint of the open one.
+func observe(ctx context.Context, conn *pgx.Conn, schemas []string) (facts *verify.Database, err error) {
 	begin, end := "begin isolation level repeatable read read only", "rollback"
 	if conn.PgConn().TxStatus() != 'I' {
-		begin, end = "savepoint holdfast_collect", "rollback to savepoint holdfast_collect"
+		begin, end = "savepoint holdfast_collect", "rollback to savepoint holdfast_collect; release savepoint holdfast_collect"
 	}
-	list, err := conn.TypeMap().Encode(pgtype.TextArrayOID, pgtype.TextFormatCode, schemas, nil)
+	defer func() {
+		if conn.IsClosed() {
+			return
+		}
+		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		if _, failed := conn.PgConn().Exec(undo, end).ReadAll(); err == nil && failed != nil {
+			facts, err = nil, failed
+		}
+	}()
+	list, err := textArray(conn, schemas)
 	if err != nil {
-		return answers{}, err
+		return nil, err
 	}
-	param, oid := [][]byte{list}, []uint32{pgtype.TextArrayOID}
+	roles, err := textArray(conn, apiRoles)
+	if err != nil {
+		return nil, err
+	}
+	one, oid := [][]byte{list}, []uint32{pgtype.TextArrayOID}
 	batch := &pgconn.Batch{}
 	batch.ExecParams(begin, nil, nil, nil, nil)
 	// Names in expressions are printed with their schema when it is not in the path.
 	batch.ExecParams(`select set_config('search_path', '', true), set_config('statement_timeout', '60s', true),
-		set_config('lock_timeout', '5s', true), set_config('holdfast.schemas', $1::text, true)`, param, oid, nil, nil)
-	batch.ExecParams(factsSQL, param, oid, nil, nil)
-	batch.ExecParams(matrixSQL, nil, nil, nil, nil)
-	batch.ExecParams("select current_setting('holdfast.matrix'), current_setting('holdfast.services')", nil, nil, nil, nil)
-	batch.ExecParams(end, nil, nil, nil, nil)
+		set_config('lock_timeout', '5s', true), set_config('holdfast.schemas', $1::text, true), set_config('holdfast.roles', $2::text, true)`,
+		[][]byte{list, roles}, []uint32{pgtype.TextArrayOID, pgtype.TextArrayOID}, nil, nil)
+	batch.ExecParams(factsSQL, one, oid, nil, nil)
+	batch.ExecParams(servicesSQL, nil, nil, nil, nil)
+	batch.ExecParams("select current_setting('holdfast.services')", nil, nil, nil, nil)
+	batch.ExecParams(relationsSQL, one, oid, nil, []int16{pgtype.BinaryFormatCode})
+	var rows [][]byte // the first column of each statement's last row
+	err = each(ctx, conn, batch, func(value []byte) error {
+		rows = append(rows, slices.Clone(value))
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	facts, build, err := understand(rows[2], rows[4], schemas)
+	if err != nil {
+		return nil, err
+	}
+	var relations []uint32
+	if err := conn.TypeMap().Scan(pgtype.OIDArrayOID, pgtype.BinaryFormatCode, rows[5], &relations); err != nil {
+		return nil, err
+	}
+	batch = &pgconn.Batch{}
+	for part := range slices.Chunk(relations, chunk) {
+		oids, err := conn.TypeMap().Encode(pgtype.OIDArrayOID, pgtype.TextFormatCode, part, nil)
+		if err != nil {
+			return nil, err
+		}
+		batch.ExecParams("select set_config('holdfast.relations', $1, true)", [][]byte{oids}, []uint32{pgtype.TextOID}, nil, nil)
+		batch.ExecParams(matrixSQL, nil, nil, nil, nil)
+		batch.ExecParams("select current_setting('holdfast.matrix')", nil, nil, nil, nil)
+	}
+	i := 0
+	err = each(ctx, conn, batch, func(value []byte) error {
+		i++
+		if i%3 != 0 {
+			return nil
+		}
+		var cells []cell
+		if err := json.Unmarshal(value, &cells); err != nil {
+			return fmt.Errorf("read the access matrix: %w", err)
+		}
+		return build.add(cells)
+	})
+	if err != nil {
+		return nil, err
+	}
+	facts.Access = build.access
+	return facts, nil
+}
 
+func textArray(conn *pgx.Conn, list []string) ([]byte, error) {
+	return conn.TypeMap().Encode(pgtype.TextArrayOID, pgtype.TextFormatCode, list, nil)
+}
+
+// each sends a batch and hands take the first column of each statement's last
+// row, nil when there is none. The value is take's until it returns.
+func each(ctx context.Context, conn *pgx.Conn, batch *pgconn.Batch, take func([]byte) error) error {
 	results := conn.PgConn().ExecBatch(ctx, batch)
-	var rows [][][]byte // the last row of each statement
+	var failed error
 	for results.NextResult() {
-		result := results.ResultReader().Read()
-		if result.Err != nil {
+		reader := results.ResultReader()
+		taken := false
+		for reader.NextRow() {
+			if values := reader.Values(); !taken && failed == nil && len(values) > 0 {
+				failed, taken = take(values[0]), true
+			}
+		}
+		if _, err := reader.Close(); err != nil {
 			break // Close below returns the same error
 		}
-		var last [][]byte
-		if n := len(result.Rows); n > 0 {
-			last = result.Rows[n-1]
+		if !taken && failed == nil {
+			failed = take(nil)
 		}
-		rows = append(rows, last)
 	}
 	if err := results.Close(); err != nil {
-		if !conn.IsClosed() {
-			// The pipeline stopped before its last statement.
-			undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-			defer cancel()
-			_, _ = conn.PgConn().Exec(undo, end).ReadAll()
-		}
-		return answers{}, err
+		return err
 	}
-	if len(rows) != 6 || len(rows[2]) != 1 || len(rows[4]) != 2 {
-		return answers{}, fmt.Errorf("unexpected answer: %d results", len(rows))
-	}
-	return answers{catalog: rows[2][0], matrix: rows[4][0], services: rows[4][1]}, nil
+	return failed
 }
 
 // A catalog is the answer of facts.sql: facts as they are, and what the rest is
@@ -138,40 +208,37 @@ type catalog struct {
 	Edges []edge `json:"edges"`
 }
 
-// understand turns the answers into facts.
-func understand(a answers, schemas []string) (*verify.Database, error) {
+// understand turns the catalog and what services keep into facts, and returns
+// what the matrix is built with.
+func understand(document, kept []byte, schemas []string) (*verify.Database, *builder, error) {
 	var c catalog
-	if err := json.Unmarshal(a.catalog, &c); err != nil {
-		return nil, fmt.Errorf("read the catalog: %w", err)
+	if err := json.Unmarshal(document, &c); err != nil {
+		return nil, nil, fmt.Errorf("read the catalog: %w", err)
 	}
 	for _, role := range apiRoles {
 		if !slices.ContainsFunc(c.Roles, func(r verify.Role) bool { return r.Name == role }) {
-			return nil, fmt.Errorf("there is no role %s: this is not a Supabase database", role)
+			return nil, nil, fmt.Errorf("there is no role %s: this is not a Supabase database", role)
 		}
 	}
 	var services struct {
 		Storage    *verify.Storage           `json:"storage"`
 		Migrations *verify.AppliedMigrations `json:"migrations"`
 	}
-	if err := json.Unmarshal(a.services, &services); err != nil {
-		return nil, fmt.Errorf("read the services' tables: %w", err)
+	if err := json.Unmarshal(kept, &services); err != nil {
+		return nil, nil, fmt.Errorf("read the services' tables: %w", err)
 	}
 	facts := &c.Database
 	facts.ExposedSchemas, facts.AccessChanges = schemas, []verify.AccessChange{}
 	facts.Storage, facts.Migrations = services.Storage, services.Migrations
 	exempt := exemptions(facts)
 	reach(facts, c.Edges, exempt)
+	tables := map[string]*verify.Table{}
+	for i, t := range facts.Tables {
+		tables[t.Schema+"."+t.Name] = &facts.Tables[i]
+	}
 	for i := range facts.Policies {
-		judge(&facts.Policies[i], facts.Tables)
+		p := &facts.Policies[i]
+		judge(p, tables[p.Schema+"."+p.Table])
 	}
-	var cells []cell
-	if err := json.Unmarshal(a.matrix, &cells); err != nil {
-		return nil, fmt.Errorf("read the access matrix: %w", err)
-	}
-	access, err := matrix(facts, cells, exempt)
-	if err != nil {
-		return nil, fmt.Errorf("read the access matrix: %w", err)
-	}
-	facts.Access = access
-	return facts, nil
+	return facts, newBuilder(facts, exempt), nil
 }

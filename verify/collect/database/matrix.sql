@@ -1,10 +1,10 @@
--- Plans one query a verb for each exposed relation as each API role, and reads
--- what services keep in tables that may not exist. The answers go into settings
--- of this transaction: a DO block returns nothing, and a function would have to
--- be created.
+-- Plans one query a verb for each relation of holdfast.relations as each role of
+-- holdfast.roles. The answers go into a setting of this transaction: a DO block
+-- returns nothing, and a function would have to be created.
 do $collect$
 declare
     schemas text[] := current_setting('holdfast.schemas')::text[];
+    relations oid[] := current_setting('holdfast.relations')::oid[];
     before text := current_setting('role');
     can_become boolean := current_setting('server_version_num')::int >= 160000;
     api_role text;
@@ -15,12 +15,8 @@ declare
     plan json;
     cells text[] := '{}';
     direct boolean;
-    storage json;
-    versions json := '[]';
-    baseline json := '{}';
-    known boolean := true;
 begin
-    foreach api_role in array array['anon', 'authenticated', 'service_role'] loop
+    foreach api_role in array current_setting('holdfast.roles')::text[] loop
         if not exists (select from pg_roles where rolname = api_role) then
             continue; -- reported by the reader
         end if;
@@ -34,92 +30,62 @@ begin
         for relation in
             select c.oid, n.nspname as schema, c.relname as name, c.relkind as kind
             from pg_class c join pg_namespace n on n.oid = c.relnamespace
-            where n.nspname = any (schemas) and c.relkind in ('r', 'p', 'v', 'm', 'f')
+            where c.oid = any (relations)
             order by n.nspname, c.relname
         loop
-            writable := null;
-            if direct then
-                -- A column that this role may write, so that a grant on some columns counts.
-                select a.attname into writable from pg_attribute a
-                where a.attrelid = relation.oid and a.attnum > 0 and not a.attisdropped
-                order by has_column_privilege(api_role, relation.oid, a.attnum, 'update') desc, a.attnum
-                limit 1;
-            end if;
-            foreach verb in array array['select', 'insert', 'update', 'delete'] loop
-                -- Planning a query on a foreign table may call its server, so the
-                -- privilege alone is looked at; nothing writes to a materialized view.
-                if relation.kind = 'f' or relation.kind = 'm' and verb <> 'select' then
-                    cells := cells || json_build_object('schema', relation.schema, 'name', relation.name, 'role', api_role, 'verb', verb,
-                        'state', case when relation.kind = 'f' and has_schema_privilege(api_role, relation.schema, 'usage')
-                            and (has_table_privilege(api_role, relation.oid, verb) or verb <> 'delete' and has_any_column_privilege(api_role, relation.oid, verb)) then '' else '42501' end)::text;
-                    continue;
+            begin
+                writable := null;
+                if direct then
+                    -- A column that this role may write, so that a grant on some columns counts.
+                    select a.attname into writable from pg_attribute a
+                    where a.attrelid = relation.oid and a.attnum > 0 and not a.attisdropped
+                    order by has_column_privilege(api_role, relation.oid, a.attnum, 'update') desc, a.attnum
+                    limit 1;
                 end if;
-                begin
-                    if direct then
-                        -- "where true" satisfies pg-safeupdate, which forbids its absence.
-                        query := 'explain (format json, costs off, verbose) ' || case verb
-                            when 'select' then format('select 1 from %I.%I', relation.schema, relation.name)
-                            when 'insert' then format('insert into %I.%I default values', relation.schema, relation.name)
-                            when 'update' then format('update %I.%I set %I = default where true', relation.schema, relation.name, writable)
-                            when 'delete' then format('delete from %I.%I where true', relation.schema, relation.name)
-                        end;
-                        -- A table without columns has nothing to update.
-                        if query is null then
-                            raise insufficient_privilege;
+                foreach verb in array array['select', 'insert', 'update', 'delete'] loop
+                    -- Planning a query on a foreign table may call its server, so the
+                    -- privilege alone is looked at; nothing writes to a materialized view.
+                    if relation.kind = 'f' or relation.kind = 'm' and verb <> 'select' then
+                        cells := cells || json_build_object('schema', relation.schema, 'name', relation.name, 'role', api_role, 'verb', verb,
+                            'state', case when relation.kind = 'f' and has_schema_privilege(api_role, relation.schema, 'usage')
+                                and (has_table_privilege(api_role, relation.oid, verb) or verb <> 'delete' and has_any_column_privilege(api_role, relation.oid, verb)) then '' else '42501' end)::text;
+                        continue;
+                    end if;
+                    begin
+                        if direct then
+                            -- "where true" satisfies pg-safeupdate, which forbids its absence.
+                            query := 'explain (format json, costs off, verbose) ' || case verb
+                                when 'select' then format('select 1 from %I.%I', relation.schema, relation.name)
+                                when 'insert' then format('insert into %I.%I default values', relation.schema, relation.name)
+                                when 'update' then format('update %I.%I set %I = default where true', relation.schema, relation.name, writable)
+                                when 'delete' then format('delete from %I.%I where true', relation.schema, relation.name)
+                            end;
+                            -- A table without columns has nothing to update.
+                            if query is null then
+                                raise insufficient_privilege;
+                            end if;
+                            execute query into plan;
+                        else
+                            execute format('select holdfast.explain_as_%s($1, $2)', api_role) into plan using relation.oid::regclass, verb;
                         end if;
-                        execute query into plan;
-                    else
-                        execute format('select holdfast.explain_as_%s($1, $2)', api_role) into plan using relation.oid::regclass, verb;
-                    end if;
-                    cells := cells || json_build_object('schema', relation.schema, 'name', relation.name, 'role', api_role, 'verb', verb, 'state', '', 'plan', plan)::text;
-                exception when others then
-                    if not direct and sqlerrm ~ 'schema "?holdfast|function (holdfast\.)?explain_as_' then
-                        raise exception 'the role % may neither become % nor call holdfast.explain_as_%', current_user, api_role, api_role;
-                    end if;
-                    cells := cells || json_build_object('schema', relation.schema, 'name', relation.name, 'role', api_role, 'verb', verb, 'state', sqlstate, 'message', sqlerrm)::text;
-                end;
-            end loop;
+                        cells := cells || json_build_object('schema', relation.schema, 'name', relation.name, 'role', api_role, 'verb', verb, 'state', '', 'plan', plan)::text;
+                    exception when others then
+                        if not direct and sqlerrm ~ 'schema "?holdfast|function (holdfast\.)?explain_as_' then
+                            raise exception 'the role % may neither become % nor call holdfast.explain_as_%', current_user, api_role, api_role;
+                        end if;
+                        cells := cells || json_build_object('schema', relation.schema, 'name', relation.name, 'role', api_role, 'verb', verb, 'state', sqlstate, 'message', sqlerrm)::text;
+                    end;
+                end loop;
+                -- A planned relation stays locked until its subtransaction is rolled
+                -- back, and the server has room for some thousand locks.
+                raise exception using errcode = 'HF000';
+            exception when sqlstate 'HF000' then
+                null; -- what was put into variables stays
+            end;
         end loop;
         perform set_config('role', before, true);
     end loop;
     perform set_config('search_path', '', true);
     perform set_config('holdfast.matrix', '[' || array_to_string(cells, ',') || ']', true);
-
-    -- Storage: the table itself where its row level security does not hide the
-    -- rows, or what the baseline migrations made for the auditor.
-    if not exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'storage' and c.relname = 'buckets') then
-        storage := json_build_object('present', false, 'buckets', '[]'::json);
-    else
-        begin
-            if (select rolsuper or rolbypassrls from pg_roles where rolname = current_user) then
-                execute $query$
-                    select json_agg(json_build_object('id', id, 'public', public, 'file_size_limit', file_size_limit, 'allowed_mime_types', allowed_mime_types) order by id)
-                    from storage.buckets
-                $query$ into storage;
-            else
-                execute 'select holdfast.storage_buckets()' into storage;
-            end if;
-            storage := json_build_object('present', true, 'buckets', coalesce((
-                select json_agg(json_build_object('name', b ->> 'id', 'public', coalesce((b ->> 'public')::boolean, false),
-                    'size_limit', coalesce((b ->> 'file_size_limit')::bigint, 0), 'mime_types', coalesce(nullif((b -> 'allowed_mime_types')::text, 'null')::json, '[]'::json)))
-                from json_array_elements(storage) b), '[]'::json));
-        exception when insufficient_privilege or undefined_function or undefined_table or undefined_column or invalid_schema_name then
-            storage := null; -- not observed
-        end;
-    end if;
-
-    -- The histories of migrations.
-    begin
-        if exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'supabase_migrations' and c.relname = 'schema_migrations') then
-            execute $query$ select coalesce(json_agg(version order by version collate "C"), '[]') from supabase_migrations.schema_migrations $query$ into versions;
-        end if;
-        if exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'holdfast' and c.relname = 'migrations') then
-            execute $query$ select coalesce(json_object_agg(version, checksum), '{}') from holdfast.migrations $query$ into baseline;
-        end if;
-    exception when insufficient_privilege then
-        known := false;
-    end;
-    perform set_config('holdfast.services', json_build_object('storage', storage,
-        'migrations', case when known then json_build_object('versions', versions, 'baseline', baseline) end)::text, true);
 end
 $collect$

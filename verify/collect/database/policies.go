@@ -17,7 +17,7 @@ var (
 // judge works out what a policy's text says. The text is PostgreSQL's own
 // printing of the parsed expression, so its form is regular; what it computes is
 // not known, and rules on these fields warn.
-func judge(p *verify.Policy, tables []verify.Table) {
+func judge(p *verify.Policy, table *verify.Table) {
 	checked := p.Check
 	if checked == "" && p.Command != "insert" {
 		checked = p.Using // PostgreSQL's own fallback
@@ -32,14 +32,12 @@ func judge(p *verify.Policy, tables []verify.Table) {
 	if p.Using == "" || p.Check == "" || p.CheckTrue || p.Command != "all" && p.Command != "update" {
 		return
 	}
-	for _, t := range tables {
-		if t.Schema != p.Schema || t.Name != p.Table {
-			continue
-		}
-		for _, c := range t.Columns {
-			if comparesCaller(p.Using, c.Name) && !mentions(p.Check, c.Name) {
-				p.LostColumns = append(p.LostColumns, c.Name)
-			}
+	if table == nil {
+		return
+	}
+	for _, c := range table.Columns {
+		if comparesCaller(p.Using, c.Name) && !mentions(p.Check, c.Name) {
+			p.LostColumns = append(p.LostColumns, c.Name)
 		}
 	}
 }
