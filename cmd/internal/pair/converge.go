@@ -103,7 +103,7 @@ func (p *Pair) Deploy(ctx context.Context, confirm func(*Plan) error) (*Plan, er
 	if err == nil {
 		err = p.settle(ctx, plan)
 	}
-	return plan, errors.Join(err, p.journal(ctx, plan, err))
+	return plan, p.rotationError(errors.Join(err, p.journal(ctx, plan, err)))
 }
 
 // settle waits until what a run has started in the background is done, and
