@@ -136,6 +136,7 @@ type Function struct {
 	SearchPathSet   bool     `json:"search_path_set"`
 	SearchPath      []string `json:"search_path"`   // schemas, in order; empty when not set or set to ''
 	ExecutableBy    []string `json:"executable_by"` // of anon, authenticated: who may call it, with USAGE on its schema
+	Callers         []string `json:"callers"`       // ExecutableBy, with service_role and every other role that requests run as
 	Outgoing        bool     `json:"outgoing"`      // of an extension that reaches other machines, files or schedules: dblink, http, pg_net, pg_cron …
 }
 
@@ -214,6 +215,8 @@ type Access struct {
 	Delete string `json:"delete"`
 	Filter string `json:"filter"` // of Select, when filtered
 	Error  string `json:"error"`  // first failure: "42P17 infinite recursion detected in policy for relation "a""
+	// Columns are those that a verb is granted on, for verbs not granted on all.
+	Columns map[string][]string `json:"columns"`
 }
 
 // An AccessChange is what becomes of one cell of the access matrix.
@@ -226,8 +229,11 @@ type AccessChange struct {
 	After        string `json:"after"`         // likewise
 	FilterBefore string `json:"filter_before"` // the conditions of the policies, when filtered
 	FilterAfter  string `json:"filter_after"`
-	Widening     bool   `json:"widening"` // more gets through, or may
-	Allowed      bool   `json:"allowed"`  // by --allow-widening
+	// Columns that the verb is granted on; empty when on all.
+	ColumnsBefore []string `json:"columns_before"`
+	ColumnsAfter  []string `json:"columns_after"`
+	Widening      bool     `json:"widening"` // more gets through, or may
+	Allowed       bool     `json:"allowed"`  // by --allow-widening
 }
 
 // Storage is what the Storage service keeps in the database.

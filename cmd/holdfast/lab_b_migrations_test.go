@@ -84,3 +84,26 @@ func TestB3TheGatewayLetsInWhoTheShippedFileLetsInAndRowsFollowThePolicies(t *te
 		t.Errorf("service_role reads nothing: %s", got)
 	}
 }
+
+func TestB4AWideningIsRefusedUntilItIsAllowedAndTheRestOfTheMigrateVerbsWork(t *testing.T) {
+	dir := variant(t, func(s string) string { return s + "\n" })
+	const version = "20261004000000"
+	migration(t, dir, version+"_shared.sql", "create policy free on public.invoices for select to authenticated using (total = 0);\ncreate index concurrently invoices_total on public.invoices (total);\n")
+	holdfast(t, "migrate", "up", "-C", dir, "--dry-run").
+		want(t, 1, "public.invoices: authenticated SELECT filtered otherwise", "access.widened", "--allow-widening public.invoices:authenticated:select", "nothing of the rehearsal was kept")
+	holdfast(t, "migrate", "up", "-C", dir).want(t, 1, "access.widened", "nothing of this migration was kept")
+	if got := sql(t, "select count(*) from pg_policy where polname = 'free'"); got != "0" {
+		t.Error("the refused policy is there")
+	}
+	holdfast(t, "migrate", "up", "-C", dir, "--allow-widening", "public.invoices:authenticated:select").
+		want(t, 0, "(allowed)", "CREATE INDEX CONCURRENTLY runs alone", "applied 1")
+	holdfast(t, "migrate", "access", "-C", dir).want(t, 0, "public.invoices", "storage.objects", "where ")
+	migration(t, dir, version+"_shared.sql", "select 'another';\n")
+	holdfast(t, "migrate", "diff-history", "-C", dir).want(t, 2, "-create policy free", "+select 'another'")
+
+	// The pair goes back to what the shared folder says.
+	sql(t, "drop policy free on public.invoices; drop index public.invoices_total;")
+	holdfast(t, "migrate", "status", "-C", stage.dir).want(t, 0, version+"  in the database only")
+	holdfast(t, "migrate", "repair", "-C", stage.dir, "--status", "reverted", version).want(t, 0, "reverted")
+	holdfast(t, "plan", "-C", stage.dir).want(t, 0, "nothing to change")
+}

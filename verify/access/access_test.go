@@ -1,6 +1,7 @@
 package access
 
 import (
+	"context"
 	"os"
 	"slices"
 	"strings"
@@ -27,6 +28,7 @@ create table public.plans (id int); alter table public.plans enable row level se
 create table public.notes (owner uuid, org int); alter table public.notes enable row level security;
 create policy own on public.notes to authenticated using (owner = (select auth.uid()));
 create view public.mine with (security_invoker) as select * from public.notes where org = 2;
+create table public.partly (id int, secret text); revoke all on public.partly from anon, authenticated, service_role; grant select (id) on public.partly to anon, authenticated;
 create function public.f() returns int language sql return 1;
 create function public.closed() returns int language sql return 1; revoke execute on function public.closed() from public, anon, authenticated, service_role;
 `
@@ -34,6 +36,10 @@ create function public.closed() returns int language sql return 1; revoke execut
 func TestEachChangeOfAccessIsFoundAndJudged(t *testing.T) {
 	db := pgtest.New(t)
 	conn := db.Connect(t, "postgres")
+	// Roles are the cluster's, not the database's.
+	admin := db.Connect(t, "supabase_admin")
+	exec(t, admin, "create role clerk; grant clerk to authenticator; grant usage on schema public to clerk")
+	t.Cleanup(func() { _, _ = admin.Exec(context.Background(), "drop owned by clerk; drop role clerk") })
 	exec(t, conn, former)
 	before := collect(t, conn)
 	for _, c := range []struct {
@@ -66,9 +72,15 @@ func TestEachChangeOfAccessIsFoundAndJudged(t *testing.T) {
 		{"policy behind a view", "alter policy own on public.notes using (owner = (select gen_random_uuid()))", []string{
 			"!public.mine: authenticated SELECT filtered otherwise", "!public.mine: authenticated INSERT filtered otherwise", "!public.mine: authenticated UPDATE filtered otherwise", "!public.mine: authenticated DELETE filtered otherwise",
 			"!public.notes: authenticated SELECT filtered otherwise", "!public.notes: authenticated INSERT filtered otherwise", "!public.notes: authenticated UPDATE filtered otherwise", "!public.notes: authenticated DELETE filtered otherwise"}},
+		{"more columns", "grant select (id, secret) on public.partly to anon; grant select on public.partly to authenticated", []string{
+			"!public.partly: anon SELECT everything → everything (columns: id → id, secret)", "!public.partly: authenticated SELECT everything → everything (columns: id → all)"}},
+		{"fewer columns", "revoke select (id) on public.partly from anon", []string{"public.partly: anon SELECT everything → denied"}},
+		{"a role of the project", "grant select on public.plans to clerk; create policy clerk on public.plans for select to clerk using (id = 1)", []string{"!public.plans: clerk SELECT denied → filtered"}},
+		{"a role of the project, unplanned", "create function public.g() returns int language sql return 1; revoke execute on function public.g() from public, anon, authenticated, service_role; grant execute on function public.closed(), public.g() to clerk", []string{
+			"!public.closed(): clerk EXECUTE denied → everything", "public.g(): clerk EXECUTE absent → everything"}},
 		{"function granted", "grant execute on function public.closed() to anon", []string{"!public.closed(): anon EXECUTE denied → everything"}},
 		{"function now definer", "alter function public.f() security definer", []string{
-			"!public.f(): anon EXECUTE as its owner (security definer), formerly as the caller", "!public.f(): authenticated EXECUTE as its owner (security definer), formerly as the caller"}},
+			"!public.f(): anon EXECUTE as its owner (security definer), formerly as the caller", "!public.f(): authenticated EXECUTE as its owner (security definer), formerly as the caller", "!public.f(): clerk EXECUTE as its owner (security definer), formerly as the caller"}},
 		{"new table", "create table public.fresh (id int); alter table public.fresh enable row level security; revoke all on public.fresh from anon, service_role; revoke insert, update, delete, truncate on public.fresh from authenticated", []string{"public.fresh: authenticated SELECT absent → nothing"}},
 		{"made anew", "drop table public.plans; create table public.plans (id int); revoke all on public.plans from anon, service_role; revoke insert, update, delete, truncate on public.plans from authenticated", []string{
 			"public.plans: anon SELECT nothing → denied", "public.plans: anon INSERT nothing → denied", "public.plans: anon UPDATE nothing → denied", "public.plans: anon DELETE nothing → denied", "public.plans: anon TRUNCATE everything → denied",

@@ -42,6 +42,8 @@ type Cell struct {
 	Verb   string `json:"verb"` // "select", "insert", "update", "delete", "truncate", "execute"
 	State  string `json:"state"`
 	Filter string `json:"filter"` // of what the planner shows, when filtered
+	// Columns that the verb is granted on; empty when on all.
+	Columns []string `json:"columns"`
 
 	basis basis // what a filter rests on
 }
@@ -76,7 +78,7 @@ func Cells(facts *verify.Database) []Cell {
 	for _, a := range facts.Access {
 		object := a.Schema + "." + a.Name
 		add := func(verb, state, filter string) {
-			c := Cell{Object: object, Kind: a.Kind, Role: a.Role, Verb: verb, State: state, Filter: filter}
+			c := Cell{Object: object, Kind: a.Kind, Role: a.Role, Verb: verb, State: state, Filter: filter, Columns: append([]string{}, a.Columns[verb]...)}
 			if state == Filtered {
 				roles := append([]string{"public", a.Role}, memberOf[a.Role]...)
 				c.basis.add(policies[object], roles, verb)
@@ -101,12 +103,12 @@ func Cells(facts *verify.Database) []Cell {
 		if !f.Exposed || f.Trigger || f.Extension != "" {
 			continue
 		}
-		for _, role := range f.ExecutableBy {
+		for _, role := range f.Callers {
 			kind := "function"
 			if f.SecurityDefiner {
 				kind = "definer function"
 			}
-			cells = append(cells, Cell{Object: f.Schema + "." + f.Name + "(" + f.Arguments + ")", Kind: kind, Role: role, Verb: "execute", State: Everything})
+			cells = append(cells, Cell{Object: f.Schema + "." + f.Name + "(" + f.Arguments + ")", Kind: kind, Role: role, Verb: "execute", State: Everything, Columns: []string{}})
 		}
 	}
 	slices.SortStableFunc(cells, func(a, b Cell) int {
@@ -214,7 +216,7 @@ func Compare(before, after *verify.Database) []verify.AccessChange {
 		was, there := old[k]
 		delete(old, k)
 		if !there {
-			was = Cell{Object: c.Object, Kind: c.Kind, Role: c.Role, Verb: c.Verb, State: Absent}
+			was = Cell{Object: c.Object, Kind: c.Kind, Role: c.Role, Verb: c.Verb, State: Absent, Columns: []string{}}
 			if known[c.Object] {
 				was.State = Denied
 			}
@@ -232,7 +234,7 @@ func Compare(before, after *verify.Database) []verify.AccessChange {
 	}
 	for _, was := range old {
 		now := was
-		now.State, now.Filter, now.basis = Absent, "", basis{}
+		now.State, now.Filter, now.Columns, now.basis = Absent, "", []string{}, basis{}
 		if left[was.Object] {
 			now.State = Denied
 		}
@@ -252,7 +254,10 @@ func verbOrder(verb string) int {
 
 func compare(was, now Cell) (verify.AccessChange, bool) {
 	change := verify.AccessChange{Object: now.Object, Kind: now.Kind, Role: now.Role, Verb: now.Verb,
-		Before: was.State, After: now.State, FilterBefore: strings.Join(was.basis.expressions(), " or "), FilterAfter: strings.Join(now.basis.expressions(), " or ")}
+		Before: was.State, After: now.State, FilterBefore: strings.Join(was.basis.expressions(), " or "), FilterAfter: strings.Join(now.basis.expressions(), " or "),
+		ColumnsBefore: was.Columns, ColumnsAfter: now.Columns}
+	// More columns are more access, also where the rows are the same.
+	more := rank(was.State) > 0 && rank(now.State) > 0 && moreColumns(was.Columns, now.Columns)
 	closed := func(state string) bool { return state == Absent || state == Denied }
 	switch {
 	case closed(was.State) && closed(now.State):
@@ -261,17 +266,27 @@ func compare(was, now Cell) (verify.AccessChange, bool) {
 		return change, true
 	case was.State == Filtered && now.State == Filtered:
 		if same(was.basis, now.basis) {
-			return change, false
+			change.Widening = more
+			return change, !slices.Equal(was.Columns, now.Columns)
 		}
-		change.Widening = wider(was.basis, now.basis)
+		change.Widening = more || wider(was.basis, now.basis)
 		return change, true
 	case was.State == now.State:
 		// A function that now runs as its owner does more than before.
-		change.Widening = was.Kind == "function" && now.Kind == "definer function" && now.Role != "service_role"
-		return change, change.Widening
+		definer := was.Kind == "function" && now.Kind == "definer function" && now.Role != "service_role"
+		change.Widening = more || definer
+		return change, definer || !slices.Equal(was.Columns, now.Columns)
 	}
-	change.Widening = rank(now.State) > rank(was.State)
+	change.Widening = more || rank(now.State) > rank(was.State)
 	return change, true
+}
+
+// moreColumns reports whether after has a column that before has not; empty is all.
+func moreColumns(before, after []string) bool {
+	if len(before) == 0 {
+		return false
+	}
+	return len(after) == 0 || slices.ContainsFunc(after, func(c string) bool { return !slices.Contains(before, c) })
 }
 
 // expressions are the conditions that a filter consists of.

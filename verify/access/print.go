@@ -3,6 +3,7 @@ package access
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"holdfast/verify"
@@ -20,42 +21,88 @@ func Line(c verify.AccessChange) string {
 	case c.Verb == "execute" && c.Before == c.After:
 		line = fmt.Sprintf("%s: %s EXECUTE as its owner (security definer), formerly as the caller", c.Object, c.Role)
 	}
+	if !slices.Equal(c.ColumnsBefore, c.ColumnsAfter) {
+		line += fmt.Sprintf(" (columns: %s → %s)", columns(c.ColumnsBefore), columns(c.ColumnsAfter))
+	}
 	return line
+}
+
+func columns(list []string) string {
+	if len(list) == 0 {
+		return "all"
+	}
+	return strings.Join(list, ", ")
+}
+
+// A Row is what one role can do with one object.
+type Row struct {
+	Object  string `json:"object"`
+	Kind    string `json:"kind"`
+	Role    string `json:"role"`
+	Select  string `json:"select"` // a state, as the next three; of a function empty
+	Insert  string `json:"insert"`
+	Update  string `json:"update"`
+	Delete  string `json:"delete"`
+	Execute string `json:"execute"` // of a function
+	Note    string `json:"note"`    // TRUNCATE, columns, the filter of select
+}
+
+// Rows joins the cells of each object and role.
+func Rows(cells []Cell) []Row {
+	var rows []Row
+	for _, c := range cells {
+		if n := len(rows); n == 0 || rows[n-1].Object != c.Object || rows[n-1].Role != c.Role {
+			rows = append(rows, Row{Object: c.Object, Kind: c.Kind, Role: c.Role})
+		}
+		r := &rows[len(rows)-1]
+		switch c.Verb {
+		case "select":
+			r.Select = c.State
+		case "insert":
+			r.Insert = c.State
+		case "update":
+			r.Update = c.State
+		case "delete":
+			r.Delete = c.State
+		case "execute":
+			r.Execute = c.State
+		case "truncate":
+			r.Note += "; TRUNCATE too"
+		}
+		if len(c.Columns) > 0 {
+			r.Note += "; " + c.Verb + " of " + strings.Join(c.Columns, ", ")
+		}
+		if c.Filter != "" {
+			r.Note += "; where " + c.Filter
+		}
+	}
+	for i := range rows {
+		rows[i].Note = strings.TrimPrefix(rows[i].Note, "; ")
+	}
+	return rows
+}
+
+// Reaches reports whether there is anything that the role can reach.
+func (r Row) Reaches() bool {
+	return slices.ContainsFunc([]string{r.Select, r.Insert, r.Update, r.Delete, r.Execute}, func(state string) bool {
+		return state != "" && state != Denied && state != Nothing
+	}) || r.Note != ""
 }
 
 // Table writes a matrix for people: one line an object and role.
 func Table(w io.Writer, cells []Cell) error {
-	type row struct {
-		object, kind, role string
-		states             map[string]string
-		filter             string
-	}
-	var rows []*row
+	rows := Rows(cells)
 	object, role := len("object"), len("role")
-	for _, c := range cells {
-		if n := len(rows); n == 0 || rows[n-1].object != c.Object || rows[n-1].role != c.Role {
-			rows = append(rows, &row{object: c.Object, kind: c.Kind, role: c.Role, states: map[string]string{}})
-		}
-		r := rows[len(rows)-1]
-		r.states[c.Verb] = c.State
-		if c.Filter != "" {
-			r.filter = c.Filter
-		}
-		object, role = max(object, len(c.Object)), max(role, len(c.Role))
+	for _, r := range rows {
+		object, role = max(object, len(r.Object)), max(role, len(r.Role))
 	}
 	if _, err := fmt.Fprintf(w, "%-*s  %-*s  %-10s  %-10s  %-10s  %-10s\n", object, "object", role, "role", "select", "insert", "update", "delete"); err != nil {
 		return err
 	}
 	for _, r := range rows {
-		line := fmt.Sprintf("%-*s  %-*s  %-10s  %-10s  %-10s  %-10s", object, r.object, role, r.role, r.states["select"], r.states["insert"], r.states["update"], r.states["delete"])
-		if r.states["execute"] != "" {
-			line = fmt.Sprintf("%-*s  %-*s  execute (%s)", object, r.object, role, r.role, r.kind)
-		}
-		if r.states["truncate"] != "" {
-			line += "  TRUNCATE too"
-		}
-		if r.filter != "" {
-			line += "  where " + r.filter
+		line := fmt.Sprintf("%-*s  %-*s  %-10s  %-10s  %-10s  %-10s  %s", object, r.Object, role, r.Role, r.Select, r.Insert, r.Update, r.Delete, r.Note)
+		if r.Execute != "" {
+			line = fmt.Sprintf("%-*s  %-*s  execute (%s)", object, r.Object, role, r.Role, r.Kind)
 		}
 		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " ")); err != nil {
 			return err

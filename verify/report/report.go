@@ -16,6 +16,7 @@ import (
 	"unicode"
 
 	"holdfast/verify"
+	"holdfast/verify/access"
 	"holdfast/verify/baseline"
 )
 
@@ -36,6 +37,7 @@ type Report struct {
 	Findings    []baseline.Finding    `json:"findings"` // worst first
 	Outcomes    []baseline.Outcome    `json:"rules"`
 	Missing     []verify.CollectError `json:"missing"` // facts that could not be collected
+	Access      []access.Row          `json:"access"`  // who can reach what in the database; roles that reach nothing of an object are left out
 }
 
 // Counts says how many rules ended in each verdict.
@@ -60,10 +62,14 @@ func New(facts *verify.Facts, result baseline.Result, gate baseline.Severity) Re
 	r := Report{
 		Schema: Schema, Environment: facts.Environment, CollectedAt: facts.CollectedAt, EvaluatedAt: result.EvaluatedAt,
 		Gate: gate, Passed: true, Findings: result.Findings, Outcomes: result.Outcomes, Missing: facts.Errors,
+		Access: []access.Row{},
 		Counts: count(result.Outcomes, ""),
 	}
 	if err := baseline.Gate(result, gate); err != nil {
 		r.Passed, r.Reason = false, err.Error()
+	}
+	if facts.Database != nil {
+		r.Access = slices.DeleteFunc(append(r.Access, access.Rows(access.Cells(facts.Database))...), func(row access.Row) bool { return !row.Reaches() })
 	}
 	for _, name := range verify.Layers() {
 		if c := count(result.Outcomes, name); c.Rules > 0 {

@@ -47,6 +47,14 @@ func sample() Report {
 		{Rule: "network.outside", Title: "Only declared ports answer", Severity: baseline.Critical, Layer: "network", Verdict: baseline.Pass, Checked: 30},
 	}}
 	facts := &verify.Facts{Environment: "example", CollectedAt: at, Errors: []verify.CollectError{{Layer: "server", Server: "audit", What: "server.time", Message: "probe time exited 1"}}}
+	facts.Database = &verify.Database{
+		Access: []verify.Access{
+			{Schema: "public", Name: "invoices", Kind: "table", Role: "anon", Select: "denied", Insert: "denied", Update: "denied", Delete: "nothing"},
+			{Schema: "public", Name: "invoices", Kind: "table", Role: "authenticated", Select: "filtered", Insert: "filtered", Update: "everything", Delete: "denied",
+				Filter: "(invoices.owner = $0)", Columns: map[string][]string{"update": {"note"}}},
+		},
+		Functions: []verify.Function{{Schema: "public", Name: "total", Arguments: "integer", Exposed: true, Callers: []string{"anon"}, SecurityDefiner: true}},
+	}
 	return New(facts, result, baseline.High)
 }
 

@@ -26,7 +26,8 @@ type cell struct {
 	Verb    string          `json:"verb"`
 	State   string          `json:"state"` // SQLSTATE; empty when the query was planned
 	Message string          `json:"message"`
-	Plan    json.RawMessage `json:"plan"` // EXPLAIN's; absent when the privilege alone was looked at
+	Columns []string        `json:"columns"` // those the privilege is on, when it is not on all
+	Plan    json.RawMessage `json:"plan"`    // EXPLAIN's; absent when the privilege alone was looked at
 }
 
 // A plan is one node of EXPLAIN (FORMAT JSON).
@@ -74,7 +75,7 @@ func (b *builder) add(cells []cell) error {
 	for _, c := range cells {
 		name := c.Schema + "." + c.Name
 		if n := len(b.access); n == 0 || b.access[n-1].Schema != c.Schema || b.access[n-1].Name != c.Name || b.access[n-1].Role != c.Role {
-			b.access = append(b.access, verify.Access{Schema: c.Schema, Name: c.Name, Kind: b.kinds[name], Role: c.Role})
+			b.access = append(b.access, verify.Access{Schema: c.Schema, Name: c.Name, Kind: b.kinds[name], Role: c.Role, Columns: map[string][]string{}})
 		}
 		a := &b.access[len(b.access)-1]
 		answer, filter, target, err := c.read()
@@ -84,13 +85,19 @@ func (b *builder) add(cells []cell) error {
 		if answer == failed && a.Error == "" {
 			a.Error = c.State + " " + c.Message
 		}
+		if t, ok := b.tables[name]; ok && answer == everything && len(c.Plan) == 0 {
+			answer = b.permitted(t, c.Role, c.Verb)
+		}
+		if len(c.Columns) > 0 && answer != denied {
+			a.Columns[c.Verb] = c.Columns
+		}
 		switch c.Verb {
 		case "select":
 			a.Select, a.Filter = answer, filter
 		case "insert":
 			// The plan of an INSERT does not show what is checked.
 			if t, ok := b.tables[target]; ok && answer == everything && !slices.Contains(b.views[name].Bypasses, target) {
-				answer = b.insertable(t, c.Role)
+				answer = b.permitted(t, c.Role, "insert")
 			}
 			a.Insert = answer
 		case "update":
@@ -181,8 +188,8 @@ func order(answer string) int {
 	return slices.Index([]string{denied, nothing, filtered, everything}, answer)
 }
 
-// insertable says what the policies let a role insert that has the privilege.
-func (b *builder) insertable(t verify.Table, role string) string {
+// permitted says what the policies let a role do that has the privilege.
+func (b *builder) permitted(t verify.Table, role, verb string) string {
 	if b.exempt(role, t) {
 		return everything
 	}
@@ -197,15 +204,19 @@ func (b *builder) insertable(t verify.Table, role string) string {
 		applies := slices.ContainsFunc(p.Roles, func(r string) bool {
 			return r == "public" || r == role || slices.Contains(memberOf, r)
 		})
-		if !applies || p.Command != "all" && p.Command != "insert" {
+		if !applies || p.Command != "all" && p.Command != verb {
 			continue
+		}
+		always := p.UsingTrue
+		if verb == "insert" {
+			always = p.CheckTrue
 		}
 		switch {
 		case !p.Permissive:
-			restricted = restricted || !p.CheckTrue
+			restricted = restricted || !always
 		default:
 			permitted = true
-			free = free || p.CheckTrue
+			free = free || always
 		}
 	}
 	switch {

@@ -33,7 +33,7 @@ type Options struct {
 	Schemas []string
 }
 
-// apiRoles are what PostgREST becomes for a request.
+// apiRoles are what PostgREST becomes for a request in every Supabase project.
 var apiRoles = []string{"anon", "authenticated", "service_role"}
 
 //go:embed facts.sql
@@ -53,6 +53,14 @@ const relationsSQL = `
 	from pg_class c join pg_namespace n on n.oid = c.relnamespace
 	where c.relkind in ('r', 'p', 'v', 'm', 'f')
 		and (n.nspname = any ($1::text[]) or (n.nspname, c.relname) in (('storage', 'objects'), ('storage', 'buckets'), ('realtime', 'messages')))`
+
+// rolesSQL lists whom the matrix is about: what PostgREST becomes for a request,
+// which besides Supabase's three is every role that authenticator may become.
+const rolesSQL = `(select array['anon', 'authenticated', 'service_role'] || array(
+	select r.rolname::text from pg_roles r, pg_roles a
+	where a.rolname = 'authenticator' and r.oid <> a.oid and pg_has_role(a.oid, r.oid, 'member')
+		and not r.rolsuper and r.rolname not in ('anon', 'authenticated', 'service_role') and r.rolname !~ '^(pg|supabase)_'
+	order by r.rolname))`
 
 // chunk is how many relations are planned by one statement: enough that the
 // statement itself does not matter, and few enough for what it returns, some
@@ -107,11 +115,7 @@ func observe(ctx context.Context, conn *pgx.Conn, schemas []string) (facts *veri
 			facts, err = nil, failed
 		}
 	}()
-	list, err := textArray(conn, schemas)
-	if err != nil {
-		return nil, err
-	}
-	roles, err := textArray(conn, apiRoles)
+	list, err := conn.TypeMap().Encode(pgtype.TextArrayOID, pgtype.TextFormatCode, schemas, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -120,8 +124,7 @@ func observe(ctx context.Context, conn *pgx.Conn, schemas []string) (facts *veri
 	batch.ExecParams(begin, nil, nil, nil, nil)
 	// Names in expressions are printed with their schema when it is not in the path.
 	batch.ExecParams(`select set_config('search_path', '', true), set_config('statement_timeout', '60s', true),
-		set_config('lock_timeout', '5s', true), set_config('holdfast.schemas', $1::text, true), set_config('holdfast.roles', $2::text, true)`,
-		[][]byte{list, roles}, []uint32{pgtype.TextArrayOID, pgtype.TextArrayOID}, nil, nil)
+		set_config('lock_timeout', '5s', true), set_config('holdfast.schemas', $1::text, true), set_config('holdfast.roles', `+rolesSQL+`::text, true)`, one, oid, nil, nil)
 	batch.ExecParams(factsSQL, one, oid, nil, nil)
 	batch.ExecParams(servicesSQL, nil, nil, nil, nil)
 	batch.ExecParams("select current_setting('holdfast.services')", nil, nil, nil, nil)
@@ -169,10 +172,6 @@ func observe(ctx context.Context, conn *pgx.Conn, schemas []string) (facts *veri
 	}
 	facts.Access = build.access
 	return facts, nil
-}
-
-func textArray(conn *pgx.Conn, list []string) ([]byte, error) {
-	return conn.TypeMap().Encode(pgtype.TextArrayOID, pgtype.TextFormatCode, list, nil)
 }
 
 // each sends a batch and hands take the first column of each statement's last

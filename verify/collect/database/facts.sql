@@ -129,6 +129,8 @@ functions as (
         'search_path', (select coalesce(jsonb_agg(part) filter (where part <> ''), '[]') from (select trim(both '" ' from p) as part from unnest(string_to_array(path.value, ',')) p) parts),
         'executable_by', (select coalesce(jsonb_agg(a.name order by a.name), '[]') from api a
             where a.name <> 'service_role' and has_function_privilege(a.oid, f.oid, 'execute') and has_schema_privilege(a.oid, n.oid, 'usage')),
+        'callers', (select coalesce(jsonb_agg(c.name order by c.name), '[]') from unnest(current_setting('holdfast.roles')::text[]) c (name), pg_roles r
+            where r.rolname = c.name and has_function_privilege(r.oid, f.oid, 'execute') and has_schema_privilege(r.oid, n.oid, 'usage')),
         'outgoing', coalesce(m.name = any (s.outgoing), false)
         ) order by n.name, f.proname, f.oid), '[]') as list
     from pg_proc f

@@ -15,12 +15,17 @@ declare
     plan json;
     cells text[] := '{}';
     direct boolean;
+    planned boolean;
+    columns json;
 begin
     foreach api_role in array current_setting('holdfast.roles')::text[] loop
         if not exists (select from pg_roles where rolname = api_role) then
             continue; -- reported by the reader
         end if;
         direct := pg_has_role(current_user, api_role, case when can_become then 'set' else 'member' end);
+        -- Roles of the project that this one may not become: what their privileges
+        -- and policies say is told by the catalog.
+        planned := direct or api_role in ('anon', 'authenticated', 'service_role');
         perform set_config('request.jwt.claims', json_build_object('role', api_role, 'sub', gen_random_uuid())::text, true);
         -- Functions that the planner evaluates must find what a request would.
         perform set_config('search_path', array_to_string(array(select quote_ident(s) from unnest(schemas || 'public'::text || 'extensions'::text) s), ', '), true);
@@ -43,11 +48,16 @@ begin
                     limit 1;
                 end if;
                 foreach verb in array array['select', 'insert', 'update', 'delete'] loop
+                    columns := null;
+                    if verb <> 'delete' and not has_table_privilege(api_role, relation.oid, verb) then
+                        select json_agg(a.attname order by a.attname) into columns from pg_attribute a
+                        where a.attrelid = relation.oid and a.attnum > 0 and not a.attisdropped and has_column_privilege(api_role, relation.oid, a.attnum, verb);
+                    end if;
                     -- Planning a query on a foreign table may call its server, so the
                     -- privilege alone is looked at; nothing writes to a materialized view.
-                    if relation.kind = 'f' or relation.kind = 'm' and verb <> 'select' then
-                        cells := cells || json_build_object('schema', relation.schema, 'name', relation.name, 'role', api_role, 'verb', verb,
-                            'state', case when relation.kind = 'f' and has_schema_privilege(api_role, relation.schema, 'usage')
+                    if relation.kind = 'f' or relation.kind = 'm' and verb <> 'select' or not planned then
+                        cells := cells || json_build_object('schema', relation.schema, 'name', relation.name, 'role', api_role, 'verb', verb, 'columns', columns,
+                            'state', case when (relation.kind <> 'm' or verb = 'select') and has_schema_privilege(api_role, relation.schema, 'usage')
                                 and (has_table_privilege(api_role, relation.oid, verb) or verb <> 'delete' and has_any_column_privilege(api_role, relation.oid, verb)) then '' else '42501' end)::text;
                         continue;
                     end if;
@@ -68,7 +78,7 @@ begin
                         else
                             execute format('select holdfast.explain_as_%s($1, $2)', api_role) into plan using relation.oid::regclass, verb;
                         end if;
-                        cells := cells || json_build_object('schema', relation.schema, 'name', relation.name, 'role', api_role, 'verb', verb, 'state', '', 'plan', plan)::text;
+                        cells := cells || json_build_object('schema', relation.schema, 'name', relation.name, 'role', api_role, 'verb', verb, 'columns', columns, 'state', '', 'plan', plan)::text;
                     exception when others then
                         if not direct and sqlerrm ~ 'schema "?holdfast|function (holdfast\.)?explain_as_' then
                             raise exception 'the role % may neither become % nor call holdfast.explain_as_%', current_user, api_role, api_role;
