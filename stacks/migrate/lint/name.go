@@ -33,9 +33,6 @@ func quote(identifier string) string {
 	return `"` + strings.ReplaceAll(identifier, `"`, `""`) + `"`
 }
 
-// literal writes a string constant.
-func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
-
 // texts returns the strings of a list of String nodes.
 func texts(nodes []*pganalyze.Node) []string {
 	var list []string
