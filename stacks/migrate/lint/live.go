@@ -80,8 +80,8 @@ func (l *linter) foldCommand(t *relation, cmd *pganalyze.AlterTableCmd) {
 	case pganalyze.AlterTableType_AT_DropColumn:
 		delete(t.columns, cmd.Name)
 	case pganalyze.AlterTableType_AT_AddConstraint:
-		if c := cmd.Def.GetConstraint(); c.GetContype() == pganalyze.ConstrType_CONSTR_CHECK {
-			t.checks[c.Conname] = check{column: notNullColumn(c.RawExpr), valid: !c.SkipValidation}
+		if c := cmd.Def.GetConstraint(); c.GetContype() == pganalyze.ConstrType_CONSTR_CHECK || c.GetContype() == pganalyze.ConstrType_CONSTR_FOREIGN {
+			t.checks[c.Conname] = check{column: notNullColumn(c.RawExpr), valid: !c.SkipValidation, file: l.here.file}
 		}
 	case pganalyze.AlterTableType_AT_ValidateConstraint:
 		if c, ok := t.checks[cmd.Name]; ok {
@@ -126,6 +126,8 @@ func (l *linter) liveCommand(n name, cmd *pganalyze.AlterTableCmd) {
 		l.setNotNull(n, cmd.Name)
 	case pganalyze.AlterTableType_AT_AddConstraint:
 		l.addConstraint(n, cmd.Def.GetConstraint())
+	case pganalyze.AlterTableType_AT_ValidateConstraint:
+		l.validate(n, cmd.Name)
 	case pganalyze.AlterTableType_AT_DropColumn:
 		l.report(l.here, "change.drop", "code that runs now and uses "+n.String()+"."+quote(cmd.Name)+" fails from this commit on, and its values are gone",
 			"-- first, in an earlier release: change the code so that nothing uses the column; then\n"+alter+"drop column "+quote(cmd.Name)+";")
@@ -194,6 +196,9 @@ func (l *linter) addColumn(n name, c *pganalyze.ColumnDef) {
 		}
 		value = "nextval(<its sequence>)"
 	}
+	if parts := texts(c.GetTypeName().GetNames()); len(parts) > 0 && l.schema.checked[parts[len(parts)-1]] {
+		rewrite = "a domain that checks its values (" + kind + ")"
+	}
 	for _, node := range c.GetConstraints() {
 		k := node.GetConstraint()
 		switch k.GetContype() {
@@ -243,7 +248,7 @@ func (l *linter) setNotNull(n name, column string) {
 	q := quote(column)
 	constraint := quote(n.rel + "_" + column + "_not_null")
 	l.report(l.here, "column.not-null", "PostgreSQL reads all of "+n.String()+" to see that "+q+" is never null; until it is done nobody can read or write it",
-		fmt.Sprintf("alter table %[1]s add constraint %[3]s check (%[2]s is not null) not valid;\n-- in the next migration:\nalter table %[1]s validate constraint %[3]s;\nalter table %[1]s alter column %[2]s set not null;\nalter table %[1]s drop constraint %[3]s;", n, q, constraint))
+		fmt.Sprintf("alter table %[1]s add constraint %[3]s check (%[2]s is not null) not valid;\n-- in a migration that is deployed later:\nalter table %[1]s validate constraint %[3]s;\nalter table %[1]s alter column %[2]s set not null;\nalter table %[1]s drop constraint %[3]s;", n, q, constraint))
 }
 
 func (l *linter) addConstraint(n name, c *pganalyze.Constraint) {
@@ -267,6 +272,30 @@ func (l *linter) addConstraint(n name, c *pganalyze.Constraint) {
 	}
 }
 
+// validate reports a validation that runs under the lock that adding the
+// constraint took in the same transaction.
+func (l *linter) validate(n name, constraint string) {
+	t := l.schema.relations[n]
+	if t == nil {
+		return
+	}
+	c, ok := t.checks[constraint]
+	if !ok || c.valid || c.file < 0 || !l.together(c.file) {
+		return
+	}
+	l.report(l.here, "constraint.validated-at-once", quote(constraint)+" is added in the same transaction, whose lock on "+n.String()+" is kept while all rows are read",
+		"-- in a migration that is deployed later:\nalter table "+n.String()+" validate constraint "+quote(constraint)+";")
+}
+
+// together reports whether an earlier file is one transaction with the one being
+// read: Holdfast joins all that are pending; of others it is not known.
+func (l *linter) together(file int) bool {
+	if l.options.Pending == nil {
+		return file == l.here.file
+	}
+	return l.counts(l.sources[file].file.Version)
+}
+
 // constraintName is the name given, or the one PostgreSQL would choose.
 func constraintName(c *pganalyze.Constraint, n name, columns []string, suffix string) string {
 	if c.Conname != "" {
@@ -278,7 +307,7 @@ func constraintName(c *pganalyze.Constraint, n name, columns []string, suffix st
 func (l *linter) checkScan(n name, at place, c *pganalyze.Constraint) {
 	name := constraintName(c, n, nil, "check")
 	l.report(at, "constraint.check", "PostgreSQL reads all of "+n.String()+" to see that the check holds; until it is done nobody can read or write it",
-		fmt.Sprintf("alter table %[1]s add constraint %[2]s check (%[3]s) not valid;\n-- in the next migration:\nalter table %[1]s validate constraint %[2]s;", n, name, l.text(c.RawExpr)))
+		fmt.Sprintf("alter table %[1]s add constraint %[2]s check (%[3]s) not valid;\n-- in a migration that is deployed later:\nalter table %[1]s validate constraint %[2]s;", n, name, l.text(c.RawExpr)))
 }
 
 func (l *linter) foreignKey(n name, at place, c *pganalyze.Constraint, columns []string) {
@@ -289,7 +318,7 @@ func (l *linter) foreignKey(n name, at place, c *pganalyze.Constraint, columns [
 		to += " (" + list(texts(c.PkAttrs)) + ")"
 	}
 	l.report(at, "constraint.foreign-key", "PostgreSQL looks up every row of "+n.String()+" in "+target.String()+"; until it is done nobody can write either of them",
-		fmt.Sprintf("alter table %[1]s add constraint %[2]s foreign key (%[3]s) references %[4]s not valid;\n-- in the next migration:\nalter table %[1]s validate constraint %[2]s;", n, name, list(columns), to))
+		fmt.Sprintf("alter table %[1]s add constraint %[2]s foreign key (%[3]s) references %[4]s not valid;\n-- in a migration that is deployed later:\nalter table %[1]s validate constraint %[2]s;", n, name, list(columns), to))
 }
 
 func (l *linter) uniqueIndex(n name, at place, c *pganalyze.Constraint, columns []string) {

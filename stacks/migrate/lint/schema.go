@@ -21,10 +21,11 @@ type schema struct {
 	functions map[string][]*function // by name without schema
 	indexes   map[name]name          // index → its table
 	grants    []grant
+	checked   map[string]bool // domains that check their values, by name without schema
 }
 
 func newSchema() *schema {
-	return &schema{relations: map[name]*relation{}, functions: map[string][]*function{}, indexes: map[name]name{}}
+	return &schema{relations: map[name]*relation{}, functions: map[string][]*function{}, indexes: map[name]name{}, checked: map[string]bool{}}
 }
 
 type kind int
@@ -54,10 +55,12 @@ type relation struct {
 	closed  bool // everything was revoked from the API's roles
 }
 
-// A check is a constraint; column is the one it says is not null, if it says just that.
+// A check is a check constraint or foreign key; column is the one it says is not
+// null, if it says just that.
 type check struct {
 	column string
 	valid  bool
+	file   int // that adds it
 }
 
 // A policy is one of row level security's, as the last statement about it left it.

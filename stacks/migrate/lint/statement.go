@@ -43,6 +43,10 @@ func (l *linter) statement(node *pganalyze.Node) {
 		l.move(n.AlterObjectSchemaStmt)
 	case *pganalyze.Node_DropStmt:
 		l.drop(n.DropStmt)
+	case *pganalyze.Node_CreateDomainStmt:
+		l.domain(n.CreateDomainStmt.Domainname, len(n.CreateDomainStmt.Constraints) > 0)
+	case *pganalyze.Node_AlterDomainStmt:
+		l.domain(n.AlterDomainStmt.TypeName, n.AlterDomainStmt.Subtype == "C" || n.AlterDomainStmt.Subtype == "O") // a constraint, or NOT NULL
 	case *pganalyze.Node_IndexStmt:
 		l.index(n.IndexStmt)
 	case *pganalyze.Node_ReindexStmt:
@@ -157,8 +161,16 @@ func (l *linter) createTable(s *pganalyze.CreateStmt, k kind) {
 			r.columns[c.Colname] = typeText(c.TypeName)
 		}
 		if c := element.GetConstraint(); c.GetContype() == pganalyze.ConstrType_CONSTR_CHECK {
-			r.checks[c.Conname] = check{column: notNullColumn(c.RawExpr), valid: true}
+			r.checks[c.Conname] = check{column: notNullColumn(c.RawExpr), valid: true, file: l.here.file}
 		}
+	}
+}
+
+// domain notes that a domain checks its values: a column of it is computed for
+// each row when it is added.
+func (l *linter) domain(parts []*pganalyze.Node, checks bool) {
+	if n := l.qualified(texts(parts)); checks {
+		l.schema.checked[n.rel] = true
 	}
 }
 
