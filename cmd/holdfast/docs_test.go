@@ -33,6 +33,7 @@ func TestGeneratedDocumentsAreCurrent(t *testing.T) {
 		"rules.md":         ruleReference,
 		"lint.md":          lintReference,
 		"containers.md":    containerReference,
+		"secrets.md":       secretsReference,
 	} {
 		path := filepath.Join("..", "..", "docs", name)
 		want := generate(t)

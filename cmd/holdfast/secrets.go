@@ -25,7 +25,7 @@ docs/secrets.md.`,
   holdfast secrets rotate POSTGRES_PASSWORD
   holdfast secrets recipients add keys/grace.pub`,
 	}
-	cmd.AddCommand(newSecretsList(g), newSecretsEdit(g), newSecretsRecipients(g))
+	cmd.AddCommand(newSecretsList(g), newSecretsEdit(g), newSecretsRotate(g), newSecretsRecipients(g))
 	return cmd
 }
 

@@ -120,7 +120,7 @@ func (b Baseline) Up(ctx context.Context, conn *pgx.Conn) (applied []string, err
 	if err != nil {
 		return nil, err
 	}
-	verifier, err := scramVerifier(b.AuditorPassword)
+	verifier, err := ScramVerifier(b.AuditorPassword)
 	if err != nil {
 		return nil, fmt.Errorf("apply the baseline migrations: %w", err)
 	}

@@ -137,7 +137,7 @@ func TestPostgreSQLTakesTheVerifierForThePassword(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"", "päss", "a\nb"} {
-		if _, err := scramVerifier(bad); err == nil || strings.Contains(err.Error(), "päss") {
+		if _, err := ScramVerifier(bad); err == nil || strings.Contains(err.Error(), "päss") {
 			t.Errorf("password %q: %v", bad, err)
 		}
 	}

@@ -13,10 +13,10 @@ import (
 // scramIterations is PostgreSQL's own default (scram_iterations).
 const scramIterations = 4096
 
-// scramVerifier returns what PostgreSQL stores of a password, so that the
+// ScramVerifier returns what PostgreSQL stores of a password, so that the
 // password itself never reaches the server, its logs or its memory. The form is
 // that of pg_authid.rolpassword; the computation that of RFC 5802, section 3.
-func scramVerifier(password string) (string, error) {
+func ScramVerifier(password string) (string, error) {
 	salt := make([]byte, 16)
 	_, _ = rand.Read(salt) // never fails (crypto/rand)
 	return scramVerifierWith(password, salt)

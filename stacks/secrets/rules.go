@@ -1,6 +1,9 @@
 package secrets
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // A Rule is how one secret is made and what it must be.
 type Rule struct {
@@ -19,7 +22,7 @@ type Rule struct {
 	// Source is where the rule comes from.
 	Source string
 	// Consumers are the services that read it, as "stack/service": they must
-	// restart when it changes.
+	// restart when it changes. Empty: no set that ships uses it.
 	Consumers []string
 	// Identifier: it is a name rather than a secret, and part of what clients are
 	// told. It is rotated only when it is named.
@@ -86,6 +89,21 @@ type Recipe struct {
 	Role string
 }
 
+// String says in words how a value is made.
+func (r Recipe) String() string {
+	prefix := ""
+	if r.Prefix != "" {
+		prefix = fmt.Sprintf("%q and ", r.Prefix)
+	}
+	switch r.Form {
+	case Token:
+		return "an HS256 JSON Web Token of the role " + r.Role + ", signed with JWT_SECRET"
+	case Opaque:
+		return fmt.Sprintf("%s%d random characters and a checksum", prefix, opaqueRandom)
+	}
+	return fmt.Sprintf("%s%d random bytes in %s", prefix, r.Bytes, r.Form)
+}
+
 // A Form is a kind of value.
 type Form string
 
@@ -130,7 +148,7 @@ var rules = []Rule{
 		Consumers: []string{"supabase/db", "supabase/rest", "supabase/auth", "supabase/realtime", "supabase/storage", "supabase/meta", "supabase/studio", "supabase/functions", "supabase/supavisor"},
 		Rotation:  Procedure{Stored: []Stored{supabasePasswords, poolerTenant, realtimeTenant}, Breaks: "whatever logs in to the database with the old password, through the pooler too"}},
 	{Name: "JWT_SECRET", Stack: "supabase", Recipe: Recipe{Form: Base64, Bytes: 30}, Min: 32, Charset: Base64Text, Source: generateKeys,
-		Consumers: []string{"supabase/rest", "supabase/auth", "supabase/realtime", "supabase/storage", "supabase/functions", "supabase/studio", "supabase/supavisor", "supabase/db"},
+		Consumers: []string{"supabase/rest", "supabase/auth", "supabase/realtime", "supabase/storage", "supabase/functions", "supabase/studio", "supabase/supavisor"},
 		Rotation: Procedure{Reissues: []string{"ANON_KEY", "SERVICE_ROLE_KEY"}, Stored: []Stored{realtimeTenant},
 			Breaks: "every user's session (everyone signs in again), and clients and servers that carry the old ANON_KEY or SERVICE_ROLE_KEY"}},
 	{Name: "ANON_KEY", Stack: "supabase", Public: true, Recipe: Recipe{Form: Token, Role: "anon"}, Charset: TokenText, Source: generateKeys,
@@ -153,11 +171,11 @@ var rules = []Rule{
 		Consumers: []string{"supabase/storage"}, Rotation: Procedure{Breaks: "S3 clients that carry the old pair"}},
 	{Name: "S3_PROTOCOL_ACCESS_KEY_SECRET", Stack: "supabase", Recipe: hex32, Min: 32, Charset: Alphanumeric, Source: generateKeys,
 		Consumers: []string{"supabase/storage"}, Rotation: Procedure{Breaks: "S3 clients that carry the old pair"}},
+	// Studio's login at the gateway. Nothing reads the two as long as Studio has no
+	// route there and is reached through SSH alone.
 	// A name of its own, so that guessing the password needs guessing the name first.
-	{Name: "DASHBOARD_USERNAME", Stack: "supabase", Public: true, Identifier: true, Recipe: Recipe{Form: Hex, Prefix: "studio", Bytes: 4}, Min: 4, Charset: Alphanumeric, Source: supabaseDocs,
-		Consumers: []string{"supabase/kong"}},
-	{Name: "DASHBOARD_PASSWORD", Stack: "supabase", Recipe: hex16, Min: 16, Charset: Alphanumeric, Source: generateKeys,
-		Consumers: []string{"supabase/kong"}},
+	{Name: "DASHBOARD_USERNAME", Stack: "supabase", Public: true, Identifier: true, Recipe: Recipe{Form: Hex, Prefix: "studio", Bytes: 4}, Min: 4, Charset: Alphanumeric, Source: supabaseDocs},
+	{Name: "DASHBOARD_PASSWORD", Stack: "supabase", Recipe: hex16, Min: 16, Charset: Alphanumeric, Source: generateKeys},
 	{Name: "SUPABASE_PUBLISHABLE_KEY", Stack: "supabase", Public: true, Recipe: Recipe{Form: Opaque, Prefix: "sb_publishable_"}, Charset: TokenText, Source: rotateKeys,
 		Consumers: []string{"supabase/kong", "supabase/studio", "supabase/functions", "app/app"}, Rotation: Procedure{Breaks: "clients that carry it: the gateway refuses it; sessions stay; an app image with the key built in has to be built again"}},
 	{Name: "SUPABASE_SECRET_KEY", Stack: "supabase", Recipe: Recipe{Form: Opaque, Prefix: "sb_secret_"}, Charset: TokenText, Source: rotateKeys,
@@ -191,7 +209,7 @@ var rules = []Rule{
 	{Name: "TRIGGER_OBJECT_STORE_SECRET_ACCESS_KEY", Stack: "trigger", Recipe: hex16, Min: 16, Charset: Alphanumeric, Source: triggerEnv,
 		Consumers: []string{"trigger/minio", "trigger/webapp"}},
 	{Name: "TRIGGER_REGISTRY_PASSWORD", Stack: "trigger", Recipe: hex16, Min: 16, Max: 72, Charset: Alphanumeric, Source: triggerEnv, // bcrypt reads 72 bytes
-		Consumers: []string{"trigger/registry", "trigger/webapp", "trigger/supervisor"}, Rotation: Procedure{Breaks: "`trigger deploy` from machines that logged in to the registry before: `docker login` again"}},
+		Consumers: []string{"trigger/registry", "trigger/supervisor"}, Rotation: Procedure{Breaks: "`trigger deploy` from machines that logged in to the registry before: `docker login` again"}},
 
 	{Name: "AUDITOR_PASSWORD", Stack: "holdfast", Recipe: hex32, Min: 32, Charset: Alphanumeric, Source: own,
 		Consumers: []string{"holdfast/audit"}, Rotation: Procedure{Stored: []Stored{auditorPassword}}},

@@ -52,15 +52,15 @@ func (f *File) List(uses map[string][]string) []Entry {
 		}
 		e := Entry{Name: name, Missing: f.Set[name] == "", Bits: bound(f.Set[name]), AtMost: true, Consumers: uses[name],
 			Rotation: "yours: `holdfast secrets edit --set " + name + "`, then deploy", Effects: "yours"}
-		if e.Consumers == nil {
-			e.Consumers = []string{}
-		}
 		list = append(list, f.dated(e))
 	}
 	return list
 }
 
 func (f *File) dated(e Entry) Entry {
+	if e.Consumers == nil {
+		e.Consumers = []string{} // a list in JSON too
+	}
 	if at, known := f.Made[e.Name]; known {
 		e.Made = &at
 	}

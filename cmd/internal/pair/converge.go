@@ -63,6 +63,9 @@ func (p *Pair) planStacks(ctx context.Context, part *ServerPlan) error {
 		}
 	}
 	p.steps = stacks.Diff(p.Release, s.State, old, p.Env.Delivery)
+	if change, underWay := p.rotationChange(); underWay {
+		part.Changes = append(part.Changes, change)
+	}
 	pending, err := p.pendingMigrations()
 	if err != nil {
 		return err
@@ -100,7 +103,7 @@ func (p *Pair) Deploy(ctx context.Context, confirm func(*Plan) error) (*Plan, er
 	if err == nil {
 		err = p.settle(ctx, plan)
 	}
-	return plan, errors.Join(err, p.journal(ctx, plan, err))
+	return plan, p.rotationError(errors.Join(err, p.journal(ctx, plan, err)))
 }
 
 // settle waits until what a run has started in the background is done, and
@@ -131,7 +134,7 @@ func (p *Pair) provision(ctx context.Context, s *Server) error {
 func (p *Pair) release(ctx context.Context) error {
 	s := p.Production
 	pending, err := p.pendingMigrations()
-	if err != nil || len(p.steps) == 0 && len(pending) == 0 {
+	if err != nil || len(p.steps) == 0 && len(pending) == 0 && p.file.Rotation == nil {
 		return err
 	}
 	if len(pending) > 0 {
@@ -161,7 +164,10 @@ func (p *Pair) release(ctx context.Context) error {
 			return err
 		}
 	}
-	return launch.Point(ctx)
+	if err := launch.Point(ctx); err != nil {
+		return err
+	}
+	return p.rotated(ctx, launch)
 }
 
 // deliver brings the missing images to the server's engine.
@@ -194,6 +200,9 @@ func (p *Pair) deliver(ctx context.Context, tell func(string)) error {
 // migrated before anything that uses it is recreated.
 func (p *Pair) start(ctx context.Context, launch stacks.Launch, tell func(string)) error {
 	for _, project := range p.Release.Projects {
+		if err := p.follow(ctx, launch, project, tell); err != nil {
+			return err
+		}
 		if project.Name == "supabase" {
 			tell("start the database")
 			if err := launch.Start(ctx, project, "db"); err != nil {
@@ -214,12 +223,21 @@ func (p *Pair) start(ctx context.Context, launch stacks.Launch, tell func(string
 // goBack starts the former release again after cause, when there is one.
 func (p *Pair) goBack(ctx context.Context, launch stacks.Launch, cause error) error {
 	former := p.Production.State.Current
-	if former == "" || former == p.Release.ID || ctx.Err() != nil {
+	if former == "" || former == p.Release.ID && !p.rotatesUnseen() || ctx.Err() != nil {
 		return cause
 	}
 	p.ui.Progress("production", "go back to release %s", former)
+	if err := p.takeBack(ctx, launch, former); err != nil {
+		return errors.Join(cause, err)
+	}
 	if err := launch.GoBack(ctx, former); err != nil {
 		return errors.Join(cause, err)
+	}
+	if p.file.Rotation != nil {
+		cause = fmt.Errorf("%w\n(the rotation was taken back: the values from before are in force)", cause)
+		if err := p.endRotation(false); err != nil {
+			return errors.Join(cause, err)
+		}
 	}
 	return fmt.Errorf("%w\n(release %s runs again; migrations that were applied stay)", cause, former)
 }

@@ -12,7 +12,10 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
+	"holdfast/internal/ui"
+	"holdfast/stacks"
 	"holdfast/stacks/migrate"
 	"holdfast/verify/access"
 	"holdfast/verify/collect/database"
@@ -22,11 +25,34 @@ import (
 // SSH connection; the database listens on the server's loopback only, so the
 // way there is encrypted and authenticated by SSH.
 func (p *Pair) connectDatabase(ctx context.Context, user, secret string) (*pgx.Conn, error) {
-	config, err := pgx.ParseConfig("host=127.0.0.1 port=5432 dbname=postgres sslmode=disable user=" + user)
+	return p.connect(ctx, "postgres", user, secret)
+}
+
+// connect is connectDatabase for any of its databases. While a rotation is under
+// way either value may be the one that the database takes.
+func (p *Pair) connect(ctx context.Context, database, user, secret string) (*pgx.Conn, error) {
+	conn, err := p.connectWith(ctx, database, user, p.secrets[secret])
+	var refused *pgconn.PgError
+	for _, other := range []string{p.file.Set[secret], p.file.Wanted()[secret]} {
+		if errors.As(err, &refused) && refused.Code == wrongPassword && other != p.secrets[secret] {
+			conn, err = p.connectWith(ctx, database, user, other)
+		}
+	}
+	if errors.As(err, &refused) && refused.Code == wrongPassword {
+		err = ui.Hint(err, "secrets.age holds another password than the database has: put the version back that was deployed last; as a last resort, the one in use stands on the server in "+stacks.Root+"/current/supabase/secrets/db.env")
+	}
+	return conn, err
+}
+
+// wrongPassword is invalid_password (PostgreSQL, appendix A).
+const wrongPassword = "28P01"
+
+func (p *Pair) connectWith(ctx context.Context, database, user, password string) (*pgx.Conn, error) {
+	config, err := pgx.ParseConfig("host=127.0.0.1 port=5432 sslmode=disable user=" + user + " dbname=" + database)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the database: %w", err)
 	}
-	config.Password = p.secrets[secret]
+	config.Password = password
 	config.Fallbacks = nil
 	config.RuntimeParams["application_name"] = "holdfast"
 	config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }

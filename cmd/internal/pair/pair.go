@@ -92,15 +92,10 @@ func (p *Pair) open() (err error) {
 	p.secrets = p.file.Wanted()
 	p.ui.Redact(p.file.Set.Values())
 	p.ui.Redact(p.secrets.Values())
-	functions, err := functionsOf(p.Env.FunctionsDir())
-	if err != nil {
-		return err
-	}
 	if p.pins, err = pins(p.Env); err != nil {
 		return err
 	}
-	p.Release, err = stacks.Render(stacks.Input{Config: p.Env.Config, Secrets: p.secrets, Pins: p.pins, Functions: functions})
-	if err != nil {
+	if err := p.render(); err != nil {
 		return err
 	}
 	p.Migrations, err = migrate.Read(os.DirFS(p.Env.Dir), "supabase/migrations")
@@ -110,6 +105,16 @@ func (p *Pair) open() (err error) {
 	p.Production = newServer(p, "production", p.Env.Servers.Production, operators)
 	p.Audit = newServer(p, "audit", p.Env.Servers.Audit, operators)
 	return nil
+}
+
+// render makes the release of the folder and the secrets.
+func (p *Pair) render() error {
+	functions, err := functionsOf(p.Env.FunctionsDir())
+	if err != nil {
+		return err
+	}
+	p.Release, err = stacks.Render(stacks.Input{Config: p.Env.Config, Secrets: p.secrets, Pins: p.pins, Functions: functions})
+	return err
 }
 
 // functionsOf returns the edge functions' folder, nil when there is none.

@@ -190,8 +190,14 @@ func (v *Vault) declares(stack string) bool {
 	return true
 }
 
-// Text returns the secrets in the form in which a person edits them.
-func (v *Vault) Text() ([]byte, error) { return v.file.Text() }
+// Text returns the secrets in the form in which a person edits them. It fails
+// while a rotation is unfinished: an edit could not be written then.
+func (v *Vault) Text() ([]byte, error) {
+	if v.file.Rotation != nil {
+		return nil, configError{unfinished(v.file.Rotation)}
+	}
+	return v.file.Text()
+}
 
 // A Revision is what an edit changes.
 type Revision struct {
@@ -258,7 +264,7 @@ func (v *Vault) Revise(set secrets.Set) (*Revision, error) {
 		return r, nil
 	}
 	if v.file.Rotation != nil {
-		return nil, configError{v.unfinished()}
+		return nil, configError{unfinished(v.file.Rotation)}
 	}
 	for _, name := range r.Removed {
 		if secrets.Known(name) && v.file.Set[name] != "" {
@@ -321,12 +327,6 @@ func (v *Vault) Apply(r *Revision) error {
 		return configError{err}
 	}
 	return nil
-}
-
-func (v *Vault) unfinished() error {
-	return ui.Hint(fmt.Errorf("a rotation of %s was begun on %s and is not finished",
-		strings.Join(v.file.Rotation.Names(), ", "), v.file.Rotation.Began.Format(time.DateTime)),
-		"`holdfast deploy` finishes it, or takes it back when its services don't get healthy")
 }
 
 // Recipients returns the public keys that secrets.age is encrypted to, as they
