@@ -224,7 +224,7 @@ type AccessChange struct {
 	Object       string `json:"object"` // "schema.name", of a function with its argument types
 	Kind         string `json:"kind"`   // as in Access, or "function", "definer function"
 	Role         string `json:"role"`
-	Verb         string `json:"verb"`          // "select", "insert", "update", "delete", "truncate", "execute"
+	Verb         string `json:"verb"`          // "select", "insert", "update", "delete", "truncate", "execute", "publish", "download"
 	Before       string `json:"before"`        // as in Access, or "absent"
 	After        string `json:"after"`         // likewise
 	FilterBefore string `json:"filter_before"` // the conditions of the policies, when filtered

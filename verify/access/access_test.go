@@ -28,6 +28,7 @@ create table public.plans (id int); alter table public.plans enable row level se
 create table public.notes (owner uuid, org int); alter table public.notes enable row level security;
 create policy own on public.notes to authenticated using (owner = (select auth.uid()));
 create view public.mine with (security_invoker) as select * from public.notes where org = 2;
+insert into storage.buckets (id, name) values ('papers', 'papers');
 create table public.partly (id int, secret text); revoke all on public.partly from anon, authenticated, service_role; grant select (id) on public.partly to anon, authenticated;
 create function public.f() returns int language sql return 1;
 create function public.closed() returns int language sql return 1; revoke execute on function public.closed() from public, anon, authenticated, service_role;
@@ -78,6 +79,9 @@ func TestEachChangeOfAccessIsFoundAndJudged(t *testing.T) {
 		{"a role of the project", "grant select on public.plans to clerk; create policy clerk on public.plans for select to clerk using (id = 1)", []string{"!public.plans: clerk SELECT denied → filtered"}},
 		{"a role of the project, unplanned", "create function public.g() returns int language sql return 1; revoke execute on function public.g() from public, anon, authenticated, service_role; grant execute on function public.closed(), public.g() to clerk", []string{
 			"!public.closed(): clerk EXECUTE denied → everything", "public.g(): clerk EXECUTE absent → everything"}},
+		{"published", "create publication shared for table public.invoices", []string{"public.invoices: shared PUBLISH denied → everything"}},
+		{"bucket", "update storage.buckets set public = true; insert into storage.buckets (id, name, public) values ('new', 'new', true)", []string{
+			"bucket new: anon DOWNLOAD absent → everything", "!bucket papers: anon DOWNLOAD denied → everything"}},
 		{"function granted", "grant execute on function public.closed() to anon", []string{"!public.closed(): anon EXECUTE denied → everything"}},
 		{"function now definer", "alter function public.f() security definer", []string{
 			"!public.f(): anon EXECUTE as its owner (security definer), formerly as the caller", "!public.f(): authenticated EXECUTE as its owner (security definer), formerly as the caller", "!public.f(): clerk EXECUTE as its owner (security definer), formerly as the caller"}},
@@ -155,10 +159,13 @@ func TestAWideningIsAFindingUnlessItIsAllowed(t *testing.T) {
 }
 
 func TestAMistypedAllowanceIsRefused(t *testing.T) {
-	for _, text := range []string{"", "public.invoices", "public.invoices:anon", "invoices:anon:select", "public.*:anon:select", "public.invoices::select", "public.invoices:anon:read"} {
+	for _, text := range []string{"", "public.invoices", "public.invoices:anon", "invoices:anon:select", "public.*:anon:select", "public.invoices::select", "public.invoices:anon:read", "papers:anon:download"} {
 		if a, err := ParseAllowance(text); err == nil {
 			t.Errorf("%q is taken for %+v", text, a)
 		}
+	}
+	if _, err := ParseAllowance("bucket papers:anon:download"); err != nil {
+		t.Error(err)
 	}
 	if a, err := ParseAllowance("public.total(integer, text):anon:execute"); err != nil || a.Object != "public.total(integer, text)" {
 		t.Errorf("%+v, %v", a, err)

@@ -10,7 +10,7 @@ import (
 
 // An Allowance permits widenings of one object: "public.invoices:authenticated:select".
 type Allowance struct {
-	Object string // "schema.name", of a function with its argument types
+	Object string // "schema.name", of a function with its argument types; "bucket name"
 	Role   string // "*" is any
 	Verb   string // "*" is any
 }
@@ -24,9 +24,9 @@ func ParseAllowance(text string) (Allowance, error) {
 		return Allowance{}, fmt.Errorf("%q is not <schema.name>:<role>:<verb>, such as public.invoices:authenticated:select", text)
 	}
 	a := Allowance{Object: strings.Join(parts[:n-2], ":"), Role: parts[n-2], Verb: strings.ToLower(parts[n-1])}
-	verbs := []string{"select", "insert", "update", "delete", "truncate", "execute", "*"}
+	verbs := []string{"select", "insert", "update", "delete", "truncate", "execute", "download", "*"}
 	switch {
-	case !strings.Contains(a.Object, ".") || strings.Contains(a.Object, "*"):
+	case !strings.Contains(a.Object, ".") && !strings.HasPrefix(a.Object, "bucket ") || strings.Contains(a.Object, "*"):
 		return Allowance{}, fmt.Errorf("%q names no object as schema.name", text)
 	case a.Role == "":
 		return Allowance{}, fmt.Errorf("%q names no role", text)

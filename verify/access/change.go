@@ -37,9 +37,9 @@ func rank(state string) int {
 // A Cell is what one role can do with one object.
 type Cell struct {
 	Object string `json:"object"` // "public.invoices", "public.total(integer)"
-	Kind   string `json:"kind"`   // "table", "partitioned", "foreign", "view", "materialized", "function"
-	Role   string `json:"role"`
-	Verb   string `json:"verb"` // "select", "insert", "update", "delete", "truncate", "execute"
+	Kind   string `json:"kind"`   // "table", "partitioned", "foreign", "view", "materialized", "function", "definer function", "published", "bucket"
+	Role   string `json:"role"`   // or the publication
+	Verb   string `json:"verb"`   // "select", "insert", "update", "delete", "truncate", "execute", "publish", "download"
 	State  string `json:"state"`
 	Filter string `json:"filter"` // of what the planner shows, when filtered
 	// Columns that the verb is granted on; empty when on all.
@@ -109,6 +109,20 @@ func Cells(facts *verify.Database) []Cell {
 				kind = "definer function"
 			}
 			cells = append(cells, Cell{Object: f.Schema + "." + f.Name + "(" + f.Arguments + ")", Kind: kind, Role: role, Verb: "execute", State: Everything, Columns: []string{}})
+		}
+	}
+	for _, p := range facts.Publications {
+		for _, table := range p.Tables {
+			cells = append(cells, Cell{Object: table, Kind: "published", Role: p.Name, Verb: "publish", State: Everything, Columns: []string{}})
+		}
+	}
+	if facts.Storage != nil {
+		for _, b := range facts.Storage.Buckets {
+			state := Denied
+			if b.Public {
+				state = Everything
+			}
+			cells = append(cells, Cell{Object: "bucket " + b.Name, Kind: "bucket", Role: "anon", Verb: "download", State: state, Columns: []string{}})
 		}
 	}
 	slices.SortStableFunc(cells, func(a, b Cell) int {
@@ -249,7 +263,7 @@ func Compare(before, after *verify.Database) []verify.AccessChange {
 }
 
 func verbOrder(verb string) int {
-	return slices.Index([]string{"select", "insert", "update", "delete", "truncate", "execute"}, verb)
+	return slices.Index([]string{"select", "insert", "update", "delete", "truncate", "execute", "publish", "download"}, verb)
 }
 
 func compare(was, now Cell) (verify.AccessChange, bool) {
@@ -262,7 +276,8 @@ func compare(was, now Cell) (verify.AccessChange, bool) {
 	switch {
 	case closed(was.State) && closed(now.State):
 		return change, false // whether there was nothing to deny does not matter
-	case was.State == Absent:
+	case was.State == Absent, now.Verb == "publish":
+		// Realtime asks the table's policies before it passes a change on.
 		return change, true
 	case was.State == Filtered && now.State == Filtered:
 		if same(was.basis, now.basis) {

@@ -66,6 +66,12 @@ func Rows(cells []Cell) []Row {
 			r.Delete = c.State
 		case "execute":
 			r.Execute = c.State
+		case "publish":
+			r.Note += "; changes are published"
+		case "download":
+			if c.State == Everything {
+				r.Note += "; anyone downloads by URL"
+			}
 		case "truncate":
 			r.Note += "; TRUNCATE too"
 		}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -157,7 +159,7 @@ func (p *Pair) migrate(ctx context.Context, options MigrateOptions, tell func(st
 		To:         options.To,
 		Seeds:      seeds,
 		DryRun:     options.DryRun,
-		Reconnect:  connect,
+		Reconnect:  func(ctx context.Context) (*pgx.Conn, error) { return p.connectAgain(ctx, connect) },
 		OnApply:    func(f migrate.File) { tell("apply " + f.Path) },
 		Tell:       tell,
 	})
@@ -171,6 +173,19 @@ func (p *Pair) migrate(ctx context.Context, options MigrateOptions, tell func(st
 		tell(fmt.Sprintf("note: --allow-widening %s:%s:%s was not needed", a.Object, a.Role, a.Verb))
 	}
 	return result, nil
+}
+
+// connectAgain connects after a connection broke; the SSH connection may be what
+// broke.
+func (p *Pair) connectAgain(ctx context.Context, connect func(context.Context) (*pgx.Conn, error)) (*pgx.Conn, error) {
+	alive, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := p.Production.Run(alive, "true", nil, io.Discard, io.Discard); err != nil {
+		if again := p.Production.Reconnect(ctx); again != nil {
+			return nil, again
+		}
+	}
+	return connect(ctx)
 }
 
 // migrateBaseline applies Holdfast's own migrations.
