@@ -84,10 +84,7 @@ func (l *linter) judgePolicy(p *policy) {
 		return
 	}
 	who := publicKey(p.roles[open])
-	mine := "owner = (select auth.uid())"
-	if columns := ownedBy(p.using); len(columns) > 0 {
-		mine = quote(columns[0]) + " = (select auth.uid())"
-	}
+	mine := l.ownerOf(p) + " = (select auth.uid())"
 	writes := p.command != "select"
 	reads := p.command == "select" || p.command == "all"
 	switch {
@@ -112,6 +109,29 @@ func (l *linter) judgePolicy(p *policy) {
 			return
 		}
 	}
+}
+
+// owners are what the column that says whose a row is tends to be called.
+var owners = []string{"owner", "owner_id", "user_id", "author", "author_id", "created_by", "profile_id", "account_id"}
+
+// ownerOf is the column that a policy should compare with the caller: the one it
+// does compare, or the table's by its name.
+func (l *linter) ownerOf(p *policy) string {
+	for _, condition := range []*pganalyze.Node{p.using, p.check} {
+		if columns := ownedBy(condition); len(columns) > 0 {
+			return quote(columns[0])
+		}
+	}
+	columns := l.schema.relations[p.table].columns
+	for _, column := range owners {
+		if columns[column] != "" {
+			return quote(column)
+		}
+	}
+	if len(columns) == 0 && p.table == (name{"storage", "objects"}) {
+		return "owner"
+	}
+	return "<the owner's column>"
 }
 
 func verbs(command string) string {
@@ -196,6 +216,7 @@ func together(grants []grant) []grant {
 				o.privilege != "truncate" && o.privilege != "create"
 		}
 		switch i := slices.IndexFunc(list[first:], same); {
+		case g.privilege == "references" || g.privilege == "trigger": // of no use through the API
 		case i < 0 || g.privilege == "truncate" || g.privilege == "create":
 			list = append(list, g)
 		default:

@@ -1,6 +1,7 @@
 package lint
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -307,7 +308,7 @@ func constraintName(c *pganalyze.Constraint, n name, columns []string, suffix st
 func (l *linter) checkScan(n name, at place, c *pganalyze.Constraint) {
 	name := constraintName(c, n, nil, "check")
 	l.report(at, "constraint.check", "PostgreSQL reads all of "+n.String()+" to see that the check holds; until it is done nobody can read or write it",
-		fmt.Sprintf("alter table %[1]s add constraint %[2]s check (%[3]s) not valid;\n-- in a migration that is deployed later:\nalter table %[1]s validate constraint %[2]s;", n, name, l.text(c.RawExpr)))
+		fmt.Sprintf("alter table %[1]s add constraint %[2]s check (%[3]s) not valid;\n-- in a migration that is deployed later:\nalter table %[1]s validate constraint %[2]s;", n, name, l.condition(c)))
 }
 
 func (l *linter) foreignKey(n name, at place, c *pganalyze.Constraint, columns []string) {
@@ -423,9 +424,14 @@ func (l *linter) index(s *pganalyze.IndexStmt) {
 		return
 	}
 	l.waits(n)
-	index := ""
-	if s.Idxname != "" {
-		index = quote(s.Idxname) + " "
+	index := s.Idxname
+	if index == "" {
+		// One that is built concurrently needs a name.
+		parts := []string{n.rel}
+		for _, p := range s.IndexParams {
+			parts = append(parts, cmp.Or(p.GetIndexElem().GetName(), "expr"))
+		}
+		index = strings.Join(append(parts, "idx"), "_")
 	}
 	unique := ""
 	if s.Unique {
@@ -433,7 +439,7 @@ func (l *linter) index(s *pganalyze.IndexStmt) {
 	}
 	columns := l.between(s.Relation, "(")
 	l.report(l.here, "index.blocking", "nobody can write "+n.String()+" until the index is built",
-		"-- in a migration of its own:\ncreate "+unique+"index concurrently "+index+"on "+n.String()+" "+columns+";")
+		"-- in a migration of its own:\ncreate "+unique+"index concurrently "+quote(index)+" on "+n.String()+" "+columns+";")
 }
 
 func (l *linter) reindex(s *pganalyze.ReindexStmt) {
@@ -506,7 +512,7 @@ func (l *linter) everyRow(r *pganalyze.RangeVar, where *pganalyze.Node, joined b
 	does := map[string]string{"update": "changes", "delete": "deletes"}[verb]
 	fix := "delete from " + n.String() + " where <which ones>;"
 	if verb == "update" {
-		fix = "-- in batches outside the migration:\nupdate " + n.String() + " set <…> where <what is not done yet> and <a range of its key>;"
+		fix = "-- in batches outside the migration:\nupdate " + n.String() + " set <column> = <value> where <what is not done yet> and <a range of its key>;"
 	}
 	l.report(l.here, "data.every-row", "it "+does+" every row of "+n.String()+" and keeps all of them locked until all pending migrations and the gate are through", fix)
 }
@@ -520,69 +526,54 @@ func (l *linter) written(r *pganalyze.RangeVar, verb string) {
 	l.owned(n.schema, l.at(r.GetLocation()), verb+" writes "+n.String())
 }
 
-// text is an expression as the file has it.
-func (l *linter) text(node *pganalyze.Node) string {
-	from, to := -1, -1
-	walk(node, func(n *pganalyze.Node) bool {
-		m := n.ProtoReflect()
-		each := m.WhichOneof(m.Descriptor().Oneofs().ByName("node"))
-		if each == nil {
-			return true
-		}
-		inner := m.Get(each).Message()
-		if f := inner.Descriptor().Fields().ByName("location"); f != nil {
-			at := int(inner.Get(f).Int())
-			if from < 0 || at < from {
-				from = at
-			}
-			to = max(to, at)
-		}
-		return true
-	})
+// condition is the condition of a check as the file has it.
+func (l *linter) condition(c *pganalyze.Constraint) string {
+	const unknown = "<the condition>"
 	text := l.source.file.SQL
-	if from < 0 || l.quoted || l.base+to >= len(text) {
-		return "<the condition>"
+	start := l.base + int(c.Location)
+	if l.quoted || c.Location <= 0 || start >= len(text) {
+		return unknown
 	}
-	return enclosed(text, l.base+from)
-}
-
-// enclosed returns the text from offset to the parenthesis that closes around it.
-func enclosed(text string, offset int) string {
-	start := offset
-	// A condition may open with parentheses, which have no node.
-	for start > 0 && text[start-1] != '(' {
-		if !strings.ContainsRune(" \t\r\n", rune(text[start-1])) {
-			return "<the condition>"
-		}
-		start--
+	if end := l.statementEnd(); end > start {
+		text = text[:end]
 	}
-	depth, in := 0, byte(0)
-	for i := offset; i < len(text); i++ {
-		c := text[i]
-		switch {
+	depth, in, from := 0, byte(0), -1
+	for i := start; i < len(text); i++ {
+		switch ch := text[i]; {
 		case in != 0:
-			if c == in {
+			if ch == in {
 				in = 0
 			}
-		case c == '\'' || c == '"':
-			in = c
-		case c == '(':
-			depth++
-		case c == ')':
-			if depth--; depth < 0 {
-				return strings.TrimSpace(text[offset:i])
+		case ch == '\\' || ch == '$' || strings.HasPrefix(text[i:], "--") || strings.HasPrefix(text[i:], "/*"):
+			return unknown // quoting that this does not follow
+		case ch == '\'' || ch == '"':
+			in = ch
+		case ch == '(':
+			if depth++; depth == 1 {
+				from = i + 1
+			}
+		case ch == ')':
+			if depth--; depth == 0 {
+				return strings.Join(strings.Fields(text[from:i]), " ")
 			}
 		}
+		if in == '\'' && text[i] == '\\' {
+			return unknown
+		}
 	}
-	return "<the condition>"
+	return unknown
+}
+
+// statementEnd is the offset behind the statement being read.
+func (l *linter) statementEnd() int {
+	s := l.source.statements[l.here.statement]
+	return s.Offset + len(s.SQL)
 }
 
 // between is what a statement says in parentheses behind a relation's name,
 // such as an index's columns, with its USING before it and the rest behind.
 func (l *linter) between(r *pganalyze.RangeVar, open string) string {
-	statement := l.source.statements[l.here.statement]
-	text := l.source.file.SQL
-	end := statement.Offset + len(statement.SQL)
+	text, end := l.source.file.SQL, l.statementEnd()
 	from := l.base + int(r.GetLocation())
 	if l.quoted || from >= end {
 		return "(<its columns>)"

@@ -123,3 +123,39 @@ func TestPostgreSQLTakesTheExamples(t *testing.T) {
 		}
 	}
 }
+
+// cured are the rules about the end state: their fix, as a later migration,
+// takes the finding away.
+var cured = []string{"rls.off", "rls.disabled", "policy.inert", "policy.open-write", "policy.open-read", "policy.no-identity", "policy.check-weaker", "policy.user-metadata",
+	"grant.anon", "grant.truncate", "grant.create", "grant.service-schema", "function.search-path", "function.definer-granted", "view.security-invoker", "view.auth-users",
+	"view.materialized", "table.foreign"}
+
+var placeholder = regexp.MustCompile(`<[^>\n]+>`)
+
+// What a finding offers as right is SQL, and helps.
+func TestTheFixesAreSQLAndHelp(t *testing.T) {
+	for _, rule := range Rules() {
+		if slices.Contains([]string{"syntax", "transaction.control", "transaction.alone", "file.order", "ignore.invalid", "ignore.unused"}, rule.ID) {
+			continue // theirs are words
+		}
+		files := folder(rule.Given, rule.Wrong)
+		for _, f := range reported(Check(files, Options{})) {
+			if f.Rule != rule.ID {
+				continue
+			}
+			// A choice of two is offered as a comment.
+			sql := strings.ReplaceAll(f.Fix, "-- or: ", "")
+			sql = placeholder.ReplaceAllString(sql, "x")
+			if _, err := parse(sql + "\n;select 1"); err != nil {
+				t.Errorf("%s: %v in its fix:\n%s", rule.ID, err, sql)
+			}
+			if !slices.Contains(cured, rule.ID) {
+				continue
+			}
+			mended := append(slices.Clone(files), migrate.File{Path: "3_fix.sql", Version: "3", SQL: sql})
+			if left := Check(mended, Options{}); has(left.Findings, rule.ID) {
+				t.Errorf("%s: its fix does not help:\n%s\n%s", rule.ID, sql, show(left.Findings))
+			}
+		}
+	}
+}
