@@ -134,7 +134,7 @@ func (f File) syntaxError(cause error) error {
 		return e
 	}
 	offset := runeOffset(f.SQL, syntax.Cursorpos) // counted in characters, from 1
-	e.Message = syntax.Message
+	e.Message = excerpt(syntax.Message)           // it quotes the file's words, line ends among them
 	if strings.HasPrefix(e.Message, "unterminated") {
 		// It would quote the file from there to its end, and what is in it.
 		e.Message, _, _ = strings.Cut(e.Message, " at or near")

@@ -7,10 +7,6 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
-	"unicode/utf8"
-
-	pganalyze "github.com/pganalyze/pg_query_go/v6"
-	pgquery "github.com/wasilibs/go-pgquery"
 )
 
 func TestReadKeepsTheCLIsNamesAndOrder(t *testing.T) {
@@ -104,59 +100,4 @@ public.picked 2_b.sql:4:1`
 	if text := strings.Join(lines, "\n"); text != want {
 		t.Errorf("got\n%s\nwant\n%s", text, want)
 	}
-}
-
-// FuzzSplit holds the splitter against the grammar: each piece parses alone, to
-// the same tree, and together they are the file.
-func FuzzSplit(f *testing.F) {
-	for _, seed := range []string{
-		"select 1; select 2", "-- c\nselect 'ü;' ;/**/; select $$;$$;", "do $a$ begin; end $a$;",
-		"create table t (a int default 1); create policy p on t using (a = 1);", "copy t from stdin;\n1\n\\.\n", "select e'\\';'; select U&'\\0041'",
-		"begin; commit", "create function f() returns int begin atomic select 1; select 2; end;", ";;;", "\\d", "select 1 -- x",
-	} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, sql string) {
-		if !utf8.ValidString(sql) || strings.ContainsRune(sql, 0) {
-			return // Read refuses it
-		}
-		file := File{Path: "f.sql", SQL: sql}
-		statements, err := file.split()
-		if err != nil {
-			if !strings.HasPrefix(err.Error(), "f.sql") {
-				t.Fatalf("an error without its place: %v", err)
-			}
-			return
-		}
-		for _, s := range statements {
-			if !strings.HasPrefix(sql[s.offset:], s.sql) {
-				t.Fatalf("%q is not at %d", s.sql, s.offset)
-			}
-			tree, err := pgquery.Parse(s.sql)
-			if err != nil || len(tree.Stmts) != 1 {
-				t.Fatalf("%q is not one statement: %v", s.sql, err)
-			}
-			if a, b := fingerprint(t, tree.Stmts[0].Stmt), fingerprint(t, s.node); a != b {
-				t.Fatalf("%q means something else alone", s.sql)
-			}
-		}
-		if tree, _ := pgquery.Parse(sql); len(tree.Stmts) != len(statements) {
-			t.Fatalf("%d statements of %d", len(statements), len(tree.Stmts))
-		}
-		if record := file.record(statements); !sameText(record, sql) {
-			t.Fatalf("the history would be %q for %q", record, sql)
-		}
-		_, _ = file.parse()
-		if _, err := TableOrigins([]File{file}); err != nil {
-			t.Fatal(err)
-		}
-	})
-}
-
-func fingerprint(t *testing.T, node *pganalyze.Node) string {
-	text, err := pgquery.Deparse(&pganalyze.ParseResult{Stmts: []*pganalyze.RawStmt{{Stmt: node}}})
-	if err != nil {
-		return "" // not every node can be deparsed
-	}
-	return text
 }

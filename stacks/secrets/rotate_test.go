@@ -139,10 +139,27 @@ func TestNoRoleOfTheAPIEverGetsAPassword(t *testing.T) {
 				t.Errorf("%s: %+v is neither passwords nor rows of a service", r.Name, s)
 			}
 		}
+	}
+}
+
+// A derived value that stays when its source changes would be refused, or accepted
+// for ever.
+func TestWhatIsDerivedIsMadeAnewWithItsSource(t *testing.T) {
+	reissued := map[string]bool{}
+	for _, r := range Rules() {
 		for _, derived := range r.Rotation.Reissues {
-			if rule, known := ruleOf(derived); !known || !rule.Recipe.Derived() {
-				t.Errorf("%s makes %s anew, which is not derived", r.Name, derived)
-			}
+			reissued[derived] = true
+		}
+	}
+	for _, r := range Rules() {
+		if reissued[r.Name] != r.Recipe.Derived() {
+			t.Errorf("%s: derived is %v, made anew with another secret is %v", r.Name, r.Recipe.Derived(), reissued[r.Name])
+		}
+		delete(reissued, r.Name)
+	}
+	for name, there := range reissued {
+		if there {
+			t.Errorf("%s is made anew and has no rule", name)
 		}
 	}
 }

@@ -196,7 +196,7 @@ func (l *linter) createFunction(s *pganalyze.CreateFunctionStmt) {
 		f.trigger = strings.HasSuffix(result[len(result)-1], "trigger")
 	}
 	l.functionOptions(f, s.Options)
-	l.schema.functions[f.signature()] = f
+	l.schema.define(f)
 }
 
 func (l *linter) alterFunction(s *pganalyze.AlterFunctionStmt) {

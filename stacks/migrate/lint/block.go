@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	pganalyze "github.com/pganalyze/pg_query_go/v6"
 	pgquery "github.com/wasilibs/go-pgquery"
@@ -115,8 +116,14 @@ func parse(sql string) ([]*pganalyze.Node, error) {
 	return list, nil
 }
 
+// grammar is held by who calls the parser. It would load a second time, which
+// takes a second, for a call beside another.
+var grammar sync.Mutex
+
 // guarded turns a trap of the parser, which runs as WebAssembly, into an error.
 func guarded[T any](read func(string) (T, error), sql string) (result T, err error) {
+	grammar.Lock()
+	defer grammar.Unlock()
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("the grammar gave up: %v", r)

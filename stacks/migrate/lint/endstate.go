@@ -34,9 +34,11 @@ func (l *linter) endState() {
 			l.judgePolicy(r.policies[policy])
 		}
 	}
-	for _, key := range slices.Sorted(maps.Keys(l.schema.functions)) {
-		if f := l.schema.functions[key]; f.definer {
-			l.judgeDefiner(f)
+	for _, list := range l.schema.functions {
+		for _, f := range list {
+			if f.definer {
+				l.judgeDefiner(f)
+			}
 		}
 	}
 	for _, g := range together(l.schema.grants) {
@@ -184,15 +186,20 @@ func (l *linter) judgeDefiner(f *function) {
 func together(grants []grant) []grant {
 	var list []grant
 	for _, g := range grants {
+		// Those of one statement stand together.
+		first := len(list)
+		for first > 0 && list[first-1].at == g.at {
+			first--
+		}
 		same := func(o grant) bool {
-			return o.at == g.at && o.kind == g.kind && o.object == g.object && o.arguments == g.arguments && o.role == g.role &&
+			return o.kind == g.kind && o.object == g.object && o.arguments == g.arguments && o.role == g.role &&
 				o.privilege != "truncate" && o.privilege != "create"
 		}
-		switch i := slices.IndexFunc(list, same); {
+		switch i := slices.IndexFunc(list[first:], same); {
 		case i < 0 || g.privilege == "truncate" || g.privilege == "create":
 			list = append(list, g)
 		default:
-			list[i].privilege += ", " + g.privilege
+			list[first+i].privilege += ", " + g.privilege
 		}
 	}
 	return list

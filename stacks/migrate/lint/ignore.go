@@ -42,7 +42,7 @@ func directives(file migrate.File, statements []migrate.Statement, lines lines) 
 	if !strings.Contains(file.SQL, marker) {
 		return nil
 	}
-	tokens, err := pgquery.Scan(file.SQL)
+	tokens, err := guarded(pgquery.Scan, file.SQL)
 	if err != nil {
 		return nil // the file has a syntax error, which is a finding already
 	}

@@ -79,11 +79,16 @@ func Check(files []migrate.File, options Options) Result {
 	if options.Schemas == nil {
 		options.Schemas = []string{"public", "graphql_public"}
 	}
-	l := &linter{options: options, schema: newSchema()}
+	l := &linter{options: options, schema: newSchema(), pending: map[string]bool{}}
+	for _, version := range options.Pending {
+		l.pending[version] = true
+	}
 	directives := make([][]*directive, len(files))
-	for i, file := range files {
-		l.read(i, file)
+	i := 0
+	for p := range parsed(files) {
+		l.read(i, p)
 		directives[i] = l.source.directives
+		i++
 	}
 	l.order(files)
 	l.endState()
@@ -101,13 +106,13 @@ func Check(files []migrate.File, options Options) Result {
 		found = append(found, complaints(file, directives[i])...)
 	}
 	slices.SortStableFunc(found, func(a, b Finding) int {
-		return cmp.Or(index[a.Path]-index[b.Path], a.Line-b.Line, a.Column-b.Column, a.Severity.rank()-b.Severity.rank(), cmp.Compare(a.Rule, b.Rule))
+		return cmp.Or(index[a.Path]-index[b.Path], a.Line-b.Line, a.Column-b.Column, a.Severity.rank()-b.Severity.rank(), cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Message, b.Message))
 	})
 	for _, f := range slices.CompactFunc(found, same) {
 		switch {
 		case f.Reason != "":
 			result.Ignored = append(result.Ignored, f)
-		case !options.counts(f.version):
+		case !l.counts(f.version):
 			result.Applied = append(result.Applied, f)
 		default:
 			result.Findings = append(result.Findings, f)
@@ -122,8 +127,8 @@ func same(a, b Finding) bool {
 }
 
 // counts reports whether findings in a file of that version count.
-func (o Options) counts(version string) bool {
-	return o.Pending == nil || slices.Contains(o.Pending, version)
+func (l *linter) counts(version string) bool {
+	return l.options.Pending == nil || l.pending[version]
 }
 
 // exposed reports whether the API serves a schema.

@@ -15,6 +15,24 @@ import (
 
 var update = flag.Bool("update", false, "write what is found into testdata/*.txtar")
 
+// What Holdfast gives people to start from must not be what it complains about.
+func TestTheExamplesMigrationsHaveNoFindings(t *testing.T) {
+	read := 0
+	for _, dir := range []string{"examples/production", "examples/minimal", "templates/lab"} {
+		files, err := migrate.Read(os.DirFS("../../.."), dir+"/supabase/migrations")
+		if err != nil {
+			t.Fatal(err)
+		}
+		read += len(files)
+		if r := Check(files, Options{}); len(r.Findings)+len(r.Ignored) > 0 {
+			t.Errorf("%s:\n%s", dir, show(append(r.Findings, r.Ignored...)))
+		}
+	}
+	if read == 0 {
+		t.Error("there are none")
+	}
+}
+
 // Each archive of testdata is a folder of migrations and what is found in it. A
 // comment "pending: VERSION…" at its top says what the database lacks.
 func TestFindingsAreAboutWhatTheFilesLeaveBehindAndWhatALiveDatabaseGoesThrough(t *testing.T) {

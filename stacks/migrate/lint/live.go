@@ -21,7 +21,7 @@ func (l *linter) existing(n name) bool {
 	}
 	if l.options.Pending != nil {
 		// All pending files are one transaction: nobody sees the table before its end.
-		return !l.options.counts(l.sources[r.at.file].file.Version)
+		return !l.counts(l.sources[r.at.file].file.Version)
 	}
 	return r.at.file < l.here.file
 }
@@ -159,7 +159,7 @@ func (l *linter) rewrites(n name, what string) {
 // volatile are PostgreSQL's own functions, and those of extensions that Supabase
 // has, whose value differs from row to row: pg_proc.provolatile = 'v'.
 var volatile = []string{"random", "gen_random_uuid", "clock_timestamp", "timeofday", "nextval", "setval", "currval", "lastval", "random_normal",
-	"uuid_generate_v1", "uuid_generate_v1mc", "uuid_generate_v4", "uuidv4", "uuidv7", "gen_random_bytes", "gen_salt", "pg_sleep", "txid_current", "pg_current_xact_id"}
+	"uuid_generate_v1", "uuid_generate_v1mc", "uuid_generate_v4", "uuidv4", "uuidv7", "gen_random_bytes", "gen_salt", "pg_sleep", "current_query"}
 
 // varies returns the function that makes an expression volatile; "" when there is none.
 func (l *linter) varies(expression *pganalyze.Node) string {
@@ -348,6 +348,8 @@ func keepsRows(from, to string) bool {
 		return true
 	case fromBase == "varchar" && toBase == "varchar" && len(fromMods) == 1 && len(toMods) == 1:
 		return toMods[0] >= fromMods[0]
+	case fromBase == "bit" && to == "varbit":
+		return true
 	case fromBase == "varbit" && toBase == "varbit":
 		return len(toMods) == 0 || len(fromMods) == 1 && toMods[0] >= fromMods[0]
 	case fromBase == "numeric" && toBase == "numeric":

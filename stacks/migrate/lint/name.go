@@ -33,9 +33,6 @@ func quote(identifier string) string {
 	return `"` + strings.ReplaceAll(identifier, `"`, `""`) + `"`
 }
 
-// literal writes a string constant.
-func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
-
 // texts returns the strings of a list of String nodes.
 func texts(nodes []*pganalyze.Node) []string {
 	var list []string
@@ -71,7 +68,11 @@ func (l *linter) qualified(parts []string) name {
 
 // object is the name in a List of Strings, as DROP has it.
 func (l *linter) object(node *pganalyze.Node) name {
-	return l.qualified(texts(node.GetList().GetItems()))
+	parts := texts(node.GetList().GetItems())
+	if len(parts) == 1 {
+		return l.relation(&pganalyze.RangeVar{Relname: parts[0]})
+	}
+	return l.qualified(parts)
 }
 
 // constant returns the text of a constant; ok is false for anything else.

@@ -14,6 +14,7 @@ import (
 // A linter folds files and collects findings.
 type linter struct {
 	options  Options
+	pending  map[string]bool // options.Pending
 	schema   *schema
 	findings []Finding
 	sources  []*source
@@ -42,15 +43,38 @@ type source struct {
 	directives []*directive
 }
 
+// A reading is what the grammar makes of a file.
+type reading struct {
+	file       migrate.File
+	statements []migrate.Statement
+	err        error
+}
+
+// parsed reads files one after another, some ahead of who takes them: most of
+// the time is the grammar's.
+func parsed(files []migrate.File) <-chan reading {
+	readings := make(chan reading, 4)
+	go func() {
+		defer close(readings)
+		for _, file := range files {
+			grammar.Lock()
+			statements, err := file.Statements()
+			grammar.Unlock()
+			readings <- reading{file, statements, err}
+		}
+	}()
+	return readings
+}
+
 // read folds one file.
-func (l *linter) read(index int, file migrate.File) {
+func (l *linter) read(index int, r reading) {
+	file, statements, err := r.file, r.statements, r.err
 	s := &source{index: index, file: file, lines: newLines(file.SQL)}
 	l.source, l.path = s, "public" // each file starts with the session's settings
 	l.role, l.limits, l.limitHit = nil, nil, false
 	l.sources = append(l.sources, s)
 	l.here = place{file: index, statement: none}
 
-	statements, err := file.Statements()
 	if err != nil {
 		l.unreadable(err)
 		s.directives = directives(file, nil, s.lines)

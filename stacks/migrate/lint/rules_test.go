@@ -80,10 +80,6 @@ func TestEachRuleFiresOnItsWrongExampleAndIsSilentOnItsRightOne(t *testing.T) {
 	}
 }
 
-// unrunnable are the rules whose wrong example PostgreSQL refuses, by SQLSTATE;
-// that is their point.
-var unrunnable = map[string]string{"column.required": "23502"}
-
 // An example that PostgreSQL refuses for another reason teaches nothing.
 func TestPostgreSQLTakesTheExamples(t *testing.T) {
 	shared := pgtest.New(t).Connect(t, "supabase_admin")

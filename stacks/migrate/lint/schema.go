@@ -18,13 +18,13 @@ type place struct {
 // A schema is what the statements so far leave behind, as far as rules ask.
 type schema struct {
 	relations map[name]*relation
-	functions map[string]*function // by schema.name(argument types)
-	indexes   map[name]name        // index → its table
+	functions map[string][]*function // by name without schema
+	indexes   map[name]name          // index → its table
 	grants    []grant
 }
 
 func newSchema() *schema {
-	return &schema{relations: map[name]*relation{}, functions: map[string]*function{}, indexes: map[name]name{}}
+	return &schema{relations: map[name]*relation{}, functions: map[string][]*function{}, indexes: map[name]name{}}
 }
 
 type kind int
@@ -148,10 +148,8 @@ func (s *schema) dropSchema(schema string) {
 			s.drop(n)
 		}
 	}
-	for key, f := range s.functions {
-		if f.name.schema == schema {
-			delete(s.functions, key)
-		}
+	for rel, list := range s.functions {
+		s.functions[rel] = slices.DeleteFunc(list, func(f *function) bool { return f.name.schema == schema })
 	}
 	s.grants = slices.DeleteFunc(s.grants, func(g grant) bool { return g.object.schema == schema })
 }
@@ -162,11 +160,11 @@ func (s *schema) renameSchema(from, to string) {
 			s.rename(n, name{to, n.rel})
 		}
 	}
-	for key, f := range s.functions {
-		if f.name.schema == from {
-			delete(s.functions, key)
-			f.name.schema = to
-			s.functions[f.name.String()+"("+f.arguments+")"] = f
+	for _, list := range s.functions {
+		for _, f := range list {
+			if f.name.schema == from {
+				f.name.schema = to
+			}
 		}
 	}
 }
@@ -175,8 +173,7 @@ func (s *schema) renameSchema(from, to string) {
 // arguments given (known false) all of that name.
 func (s *schema) find(n name, arguments string, known bool) []*function {
 	var list []*function
-	for _, key := range slices.Sorted(maps.Keys(s.functions)) {
-		f := s.functions[key]
+	for _, f := range s.functions[n.rel] {
 		if f.name == n && (!known || f.arguments == arguments) {
 			list = append(list, f)
 		}
@@ -187,13 +184,24 @@ func (s *schema) find(n name, arguments string, known bool) []*function {
 // called returns the functions that an unqualified or qualified call may mean.
 func (s *schema) called(parts []string) []*function {
 	var list []*function
-	for _, key := range slices.Sorted(maps.Keys(s.functions)) {
-		f := s.functions[key]
-		if f.name.rel == parts[len(parts)-1] && (len(parts) == 1 || f.name.schema == parts[len(parts)-2]) {
+	for _, f := range s.functions[parts[len(parts)-1]] {
+		if len(parts) == 1 || f.name.schema == parts[len(parts)-2] {
 			list = append(list, f)
 		}
 	}
 	return list
+}
+
+// define adds a function, in the place of the one it replaces.
+func (s *schema) define(f *function) {
+	s.undefine(f)
+	s.functions[f.name.rel] = append(s.functions[f.name.rel], f)
+}
+
+func (s *schema) undefine(f *function) {
+	s.functions[f.name.rel] = slices.DeleteFunc(s.functions[f.name.rel], func(o *function) bool {
+		return o.name == f.name && o.arguments == f.arguments
+	})
 }
 
 // argumentTypes are the types by which a function is told from its namesakes.

@@ -225,9 +225,7 @@ func (l *linter) move(s *pganalyze.AlterObjectSchemaStmt) {
 	}
 	if o := s.Object.GetObjectWithArgs(); o != nil {
 		for _, f := range l.schema.find(l.qualified(texts(o.Objname)), argumentTypes(o.Objargs), !o.ArgsUnspecified) {
-			delete(l.schema.functions, f.signature())
 			f.name.schema = s.Newschema
-			l.schema.functions[f.signature()] = f
 		}
 	}
 }
@@ -254,7 +252,7 @@ func (l *linter) drop(s *pganalyze.DropStmt) {
 			n := l.qualified(texts(o.GetObjname()))
 			l.owned(n.schema, l.here, "it drops "+n.String())
 			for _, f := range l.schema.find(n, argumentTypes(o.GetObjargs()), !o.GetArgsUnspecified()) {
-				delete(l.schema.functions, f.signature())
+				l.schema.undefine(f)
 			}
 		case pganalyze.ObjectType_OBJECT_POLICY:
 			parts := texts(object.GetList().GetItems())
