@@ -111,5 +111,5 @@ func (e *GateError) Error() string {
 
 // Hint says what to do next.
 func (e *GateError) Hint() string {
-	return "nothing of these migrations is in the database; mend the files and run again"
+	return "mend the files and run again; `holdfast migrate up --dry-run` shows the same without keeping anything"
 }

@@ -2,6 +2,7 @@ package database
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"runtime/metrics"
@@ -181,6 +182,21 @@ func TestARoleThatMayNotAskIsAnError(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 	// The connection is good for another try.
+	if status := conn.PgConn().TxStatus(); status != 'I' {
+		t.Errorf("the connection is left in state %q", status)
+	}
+}
+
+func TestALockedTableIsAnErrorNotAnAnswer(t *testing.T) {
+	db := pgtest.New(t)
+	exec(t, db.Connect(t, "postgres"), sample)
+	exec(t, db.Connect(t, "postgres"), "begin; lock table public.open in access exclusive mode")
+	conn := db.Connect(t, "postgres")
+	_, err := Collect(t.Context(), conn, options)
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) || pg.Code != "55P03" {
+		t.Errorf("got %v", err)
+	}
 	if status := conn.PgConn().TxStatus(); status != 'I' {
 		t.Errorf("the connection is left in state %q", status)
 	}

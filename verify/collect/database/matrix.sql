@@ -79,7 +79,10 @@ begin
                             execute format('select holdfast.explain_as_%s($1, $2)', api_role) into plan using relation.oid::regclass, verb;
                         end if;
                         cells := cells || json_build_object('schema', relation.schema, 'name', relation.name, 'role', api_role, 'verb', verb, 'columns', columns, 'state', '', 'plan', plan)::text;
-                    exception when others then
+                    exception
+                    when lock_not_available or deadlock_detected or insufficient_resources then
+                        raise; -- says nothing about access: the whole observation is tried again
+                    when others then
                         if not direct and sqlerrm ~ 'schema "?holdfast|function (holdfast\.)?explain_as_' then
                             raise exception 'the role % may neither become % nor call holdfast.explain_as_%', current_user, api_role, api_role;
                         end if;
