@@ -48,12 +48,11 @@ func (l *linter) endState() {
 
 // rowSecurity judges a table that the files create.
 func (l *linter) rowSecurity(n name, t *relation) {
-	if t.at.file < 0 || n.schema == "pg_temp" {
-		return
-	}
 	enable := "alter table " + n.String() + " enable row level security;"
 	switch {
-	case t.rls && t.rlsFile > t.at.file && l.options.exposed(n.schema) && !t.wasOff:
+	case n.schema == "pg_temp", t.at.file < 0 && !t.wasOff:
+		return // nobody else sees the one, and no file says how the other began
+	case t.rls && t.at.file >= 0 && t.rlsFile > t.at.file && l.options.exposed(n.schema) && !t.wasOff:
 		l.report(t.at, "rls.late", "row level security comes on for "+n.String()+" only in "+l.sources[t.rlsFile].file.Path+": a tool that commits each file lets everything be read until then", enable)
 	case t.rls:
 	case t.wasOff:
@@ -95,6 +94,9 @@ func (l *linter) judgePolicy(p *policy) {
 		l.report(p.at, "policy.open-write", "the policy "+on+" lets "+who+" "+verbs(p.command)+" every row", "alter policy "+on+" to authenticated using ("+mine+");")
 	case writes && p.command != "delete" && always(p.check):
 		l.report(p.at, "policy.open-write", "the policy "+on+" lets "+who+" write rows as anybody: its WITH CHECK is always true", "alter policy "+on+" to authenticated with check ("+mine+");")
+	case writes && p.table == (name{"storage", "objects"}) && p.roles[open] != "authenticated" && !l.asksAnyone(p.using) && !l.asksAnyone(p.check):
+		l.report(p.at, "policy.storage-open", "the policy "+on+" lets "+who+" write files: it does not ask who is calling",
+			"alter policy "+on+" to authenticated;")
 	case reads && always(p.using) && p.roles[open] != "authenticated":
 		l.report(p.at, "policy.open-read", "the policy "+on+" lets "+who+" read every row",
 			"-- holdfast:ignore policy.open-read <why everybody may see these rows>\n-- or: alter policy "+on+" to authenticated using ("+mine+");")
@@ -132,6 +134,19 @@ func (l *linter) ownerOf(p *policy) string {
 		return "owner"
 	}
 	return "<the owner's column>"
+}
+
+// asksAnyone reports whether a condition may depend on who is calling: it asks so,
+// or calls a function that might.
+func (l *linter) asksAnyone(condition *pganalyze.Node) bool {
+	found := aboutCaller(condition)
+	walk(condition, func(n *pganalyze.Node) bool {
+		if parts := texts(n.GetFuncCall().GetFuncname()); len(parts) == 2 && parts[0] != "storage" && parts[0] != "pg_catalog" || len(parts) > 0 && len(l.schema.called(parts)) > 0 {
+			found = true
+		}
+		return !found
+	})
+	return found
 }
 
 func verbs(command string) string {

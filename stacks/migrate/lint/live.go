@@ -44,7 +44,11 @@ func (l *linter) alterTable(s *pganalyze.AlterTableStmt) {
 	if s.Objtype == pganalyze.ObjectType_OBJECT_INDEX || s.Objtype == pganalyze.ObjectType_OBJECT_SEQUENCE {
 		return
 	}
-	l.owned(n.schema, l.here, "it alters "+n.String())
+	if slices.Contains(services, n.schema) && onlySwitchesOn(s) {
+		l.report(l.here, "schema.service-owned", n.String()+" belongs to a service, so PostgreSQL refuses to alter it", "-- take the line out: row level security is on there already")
+	} else {
+		l.owned(n.schema, l.here, "it alters "+n.String())
+	}
 	live := s.Objtype == pganalyze.ObjectType_OBJECT_TABLE && l.existing(n)
 	l.waits(n)
 	t := l.schema.relations[n]
@@ -53,10 +57,12 @@ func (l *linter) alterTable(s *pganalyze.AlterTableStmt) {
 		if live {
 			l.liveCommand(n, cmd)
 		}
-		if cmd.Subtype == pganalyze.AlterTableType_AT_DisableRowSecurity {
+		switch cmd.Subtype {
+		case pganalyze.AlterTableType_AT_EnableRowSecurity, pganalyze.AlterTableType_AT_DisableRowSecurity:
 			if t == nil {
-				l.report(l.here, "rls.disabled", "row level security goes off on "+n.String()+": its policies are without effect", "alter table "+n.String()+" enable row level security;")
-			} else {
+				t = l.schema.outside(n, l.here)
+			}
+			if cmd.Subtype == pganalyze.AlterTableType_AT_DisableRowSecurity {
 				t.rls, t.off, t.wasOff = false, l.here, true
 			}
 		}
@@ -64,6 +70,14 @@ func (l *linter) alterTable(s *pganalyze.AlterTableStmt) {
 			l.foldCommand(t, cmd)
 		}
 	}
+}
+
+// onlySwitchesOn reports whether an ALTER TABLE does nothing but switch row level
+// security on: what many guides say to do with storage.objects.
+func onlySwitchesOn(s *pganalyze.AlterTableStmt) bool {
+	return !slices.ContainsFunc(s.Cmds, func(c *pganalyze.Node) bool {
+		return c.GetAlterTableCmd().GetSubtype() != pganalyze.AlterTableType_AT_EnableRowSecurity
+	})
 }
 
 // foldCommand keeps what later statements and the end state need.

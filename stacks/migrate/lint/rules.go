@@ -91,6 +91,13 @@ var rules = []Rule{
 		Right:   "create policy look on public.notes for select to authenticated using (owner = (select auth.uid()));",
 	},
 	{
+		ID: "policy.storage-open", Severity: High, Title: "Files are written by somebody",
+		Why:     "A policy for everyone on storage.objects that asks only for the bucket lets anyone with the public key upload, replace or delete files there.",
+		Sources: []string{"supabase.com storage/security/access-control"},
+		Wrong:   "create policy upload on storage.objects for insert with check (bucket_id = 'avatars');",
+		Right:   "create policy upload on storage.objects for insert to authenticated\n  with check (bucket_id = 'avatars' and split_part(name, '/', 1) = (select auth.uid())::text);\ncreate policy look on storage.objects for select using (bucket_id = 'avatars');",
+	},
+	{
 		ID: "policy.check-weaker", Severity: Medium, Title: "A row can't be given away or taken over by an update",
 		Why:     "USING decides about the old row and WITH CHECK about the new one. Without WITH CHECK, USING counts for both, which is right; a WITH CHECK that forgets the owner lets it be changed.",
 		Sources: []string{"postgresql.org sql-createpolicy", "baseline rls.ownership-kept"},
