@@ -181,6 +181,9 @@ unseen.dynamic. Bodies of functions are text to it, searched for user_metadata a
 run later. What is in the database without a migration is taken to exist, with traffic.
 It does not know how large a table is, so it reports every one that has traffic.
 
+The grammar is PostgreSQL 17's. That the locks, rewrites and scans are what the rules say,
+and that an outsider gets in as they say, is tested on the real PostgreSQL, 15 and 17.
+
 **lock_timeout.** Holdfast sets one for each file, so a file without one is no finding; a
 file that takes it away before it locks a table with traffic is (session.lock-timeout).
 
