@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"holdfast/provision"
 	"holdfast/provision/hardening"
@@ -130,9 +132,8 @@ func (p *Pair) provision(ctx context.Context, s *Server) error {
 	})
 }
 
-// release brings the release up on the production server.
+// release brings the folder's release up on the production server.
 func (p *Pair) release(ctx context.Context) error {
-	s := p.Production
 	pending, err := p.pendingMigrations()
 	if err != nil || len(p.steps) == 0 && len(pending) == 0 && p.file.Rotation == nil {
 		return err
@@ -140,6 +141,20 @@ func (p *Pair) release(ctx context.Context) error {
 	if len(pending) > 0 {
 		go migrate.Warm() // the grammar takes a second to load; the images take longer
 	}
+	return p.bringUp(ctx, bringing{migrate: true})
+}
+
+// bringing is how a release is brought up.
+type bringing struct {
+	migrate bool // apply what is pending
+	// before is done when everything is on the server and nothing was touched that
+	// runs; nil for nothing.
+	before func(ctx context.Context, launch stacks.Launch, tell func(string)) error
+}
+
+// bringUp carries out the steps to the release on the production server.
+func (p *Pair) bringUp(ctx context.Context, how bringing) error {
+	s := p.Production
 	tell := func(line string) { p.ui.Progress(s.Role, "%s", line) }
 	launch := stacks.Launch{Host: s, Release: p.Release, Timeout: p.options.HealthTimeout, Progress: tell}
 
@@ -155,7 +170,18 @@ func (p *Pair) release(ctx context.Context) error {
 	if err := launch.Networks(ctx); err != nil {
 		return err
 	}
-	if err := p.start(ctx, launch, tell); err != nil {
+	if err := launch.Place(ctx); err != nil {
+		return err
+	}
+	if how.before != nil {
+		if err := how.before(ctx, launch, tell); err != nil {
+			return fmt.Errorf("%w\n(nothing that runs was touched)", err)
+		}
+	}
+	if err := launch.Begin(ctx, s.State.Current, s.State.Migrations.Versions); err != nil {
+		return err
+	}
+	if err := p.start(ctx, launch, how.migrate, tell); err != nil {
 		return p.goBack(ctx, launch, err)
 	}
 	for _, name := range stacks.Subjects(p.steps, stacks.StopStep) {
@@ -167,7 +193,13 @@ func (p *Pair) release(ctx context.Context) error {
 	if err := launch.Point(ctx); err != nil {
 		return err
 	}
-	return p.rotated(ctx, launch)
+	if err := p.rotated(ctx, launch); err != nil {
+		return err
+	}
+	if err := p.prune(ctx, tell); err != nil {
+		tell("note: " + err.Error())
+	}
+	return nil
 }
 
 // deliver brings the missing images to the server's engine.
@@ -198,7 +230,7 @@ func (p *Pair) deliver(ctx context.Context, tell func(string)) error {
 
 // start brings the projects up in order. The database comes first and is
 // migrated before anything that uses it is recreated.
-func (p *Pair) start(ctx context.Context, launch stacks.Launch, tell func(string)) error {
+func (p *Pair) start(ctx context.Context, launch stacks.Launch, migrates bool, tell func(string)) error {
 	for _, project := range p.Release.Projects {
 		if err := p.follow(ctx, launch, project, tell); err != nil {
 			return err
@@ -208,8 +240,14 @@ func (p *Pair) start(ctx context.Context, launch stacks.Launch, tell func(string
 			if err := launch.Start(ctx, project, "db"); err != nil {
 				return err
 			}
-			if _, err := p.migrate(ctx, MigrateOptions{}, tell); err != nil {
-				return err
+			if migrates {
+				result, err := p.migrate(ctx, MigrateOptions{}, tell)
+				for _, f := range result.Applied {
+					p.applied = append(p.applied, f.Path)
+				}
+				if err != nil {
+					return err
+				}
 			}
 		}
 		tell("start stack " + project.Name)
@@ -230,8 +268,16 @@ func (p *Pair) goBack(ctx context.Context, launch stacks.Launch, cause error) er
 	if err := p.takeBack(ctx, launch, former); err != nil {
 		return errors.Join(cause, err)
 	}
-	if err := launch.GoBack(ctx, former); err != nil {
+	if err := launch.GoBack(ctx, former, p.Production.State.Contents); err != nil {
 		return errors.Join(cause, err)
+	}
+	for _, project := range p.Release.Projects {
+		ran := slices.ContainsFunc(p.Production.State.Containers, func(c stacks.Container) bool { return c.Project == project.Name })
+		if !ran {
+			if err := launch.Stop(ctx, project.Name); err != nil {
+				return errors.Join(cause, err)
+			}
+		}
 	}
 	if p.file.Rotation != nil {
 		cause = fmt.Errorf("%w\n(the rotation was taken back: the values from before are in force)", cause)
@@ -239,5 +285,9 @@ func (p *Pair) goBack(ctx context.Context, launch stacks.Launch, cause error) er
 			return errors.Join(cause, err)
 		}
 	}
-	return fmt.Errorf("%w\n(release %s runs again; migrations that were applied stay)", cause, former)
+	data := "no migration was applied"
+	if len(p.applied) > 0 {
+		data = "what was applied stays: " + strings.Join(p.applied, ", ")
+	}
+	return fmt.Errorf("%w\n(release %s runs again; %s)", cause, former, data)
 }
