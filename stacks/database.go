@@ -11,10 +11,11 @@ type database struct {
 	stack, service string
 	volume         string // with the data folder at its root
 	user           string // a superuser
+	key            string // the volume with the vault's root key; "" for none
 }
 
 var databases = []database{
-	{stack: "supabase", service: "db", volume: "supabase_db-data", user: "supabase_admin"},
+	{stack: "supabase", service: "db", volume: "supabase_db-data", user: "supabase_admin", key: "supabase_db-config"},
 	{stack: "trigger", service: "postgres", volume: "trigger_postgres", user: "postgres"},
 }
 

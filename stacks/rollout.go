@@ -88,14 +88,15 @@ func Diff(release *Release, state State, old map[string][]byte, delivery string)
 		edited := slices.ContainsFunc(state.Altered, func(file string) bool {
 			return path.Dir(project.File) == strings.SplitN(file, "/", 2)[0]
 		})
-		if !moved && !edited && !cutOff && len(off) == 0 {
+		changed := moved && (old == nil || project.differs(release.Files, old))
+		if !changed && !edited && !cutOff && len(off) == 0 {
 			continue
 		}
 		step := Step{ID: "stack:" + project.Name, Concern: "stack " + project.Name, Kind: StartStep, Subject: project.Name}
 		switch {
 		case len(off) > 0:
 			step.Summary, step.Why = "start "+strings.Join(off, ", "), "not running as declared"
-		case moved:
+		case changed:
 			step.Summary, step.Why = "recreate what changed", "the release changed"
 		case cutOff:
 			step.Summary, step.Why = "recreate what does not run as the release says", "a run that was starting release "+state.Starting+" was cut off"
@@ -120,6 +121,27 @@ func Diff(release *Release, state State, old map[string][]byte, delivery string)
 		steps = append(steps, step)
 	}
 	return steps
+}
+
+// differs reports whether a project's files are others than those of the release
+// before.
+func (p Project) differs(files []File, old map[string][]byte) bool {
+	folder := path.Dir(p.File) + "/"
+	n := 0
+	for _, f := range files {
+		if strings.HasPrefix(f.Path, folder) {
+			n++
+			if before, ok := old[f.Path]; !ok || !bytes.Equal(before, f.Content) {
+				return true
+			}
+		}
+	}
+	for name := range old {
+		if strings.HasPrefix(name, folder) {
+			n--
+		}
+	}
+	return n != 0
 }
 
 // Restore is the step that puts the files of a release on the server back to what

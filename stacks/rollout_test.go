@@ -78,6 +78,34 @@ func TestDiffNamesWhatDiffersAndNothingElse(t *testing.T) {
 	}
 }
 
+func TestAStackWhoseFilesStayIsNotStartedAnew(t *testing.T) {
+	r := small()
+	state := running(r)
+	state.Current, state.Releases = "old", []string{"old"}
+	old := map[string][]byte{"edge/compose.yml": []byte("name: edge\n")}
+	for _, f := range r.Files {
+		old[f.Path] = f.Content
+	}
+	ids := func() (list []string) {
+		for _, step := range Diff(r, state, old, "ship") {
+			list = append(list, step.ID)
+		}
+		return list
+	}
+	if got := ids(); !slices.Equal(got, []string{"release:" + r.ID, "current:" + r.ID}) {
+		t.Errorf("another stack changed: %q", got)
+	}
+	old["app/gone.txt"] = []byte("x")
+	if got := ids(); !slices.Contains(got, "stack:app") {
+		t.Errorf("a file of it is gone: %q", got)
+	}
+	delete(old, "app/gone.txt")
+	old["app/compose.yml"] = []byte("name: was\n")
+	if got := ids(); !slices.Contains(got, "stack:app") {
+		t.Errorf("a file of it changed: %q", got)
+	}
+}
+
 func TestAReleasesDiffShowsNoSecret(t *testing.T) {
 	r := small()
 	state := running(r)

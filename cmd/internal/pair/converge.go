@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"holdfast/internal/ui"
 	"holdfast/provision"
 	"holdfast/provision/hardening"
 	"holdfast/stacks"
@@ -24,16 +25,25 @@ func (p *Pair) plan(ctx context.Context, locked bool) (*Plan, error) {
 	if err := p.pinned(); err != nil {
 		return nil, err
 	}
-	err := p.each(ctx, func(ctx context.Context, s *Server) error {
+	if err := p.observe(ctx, locked); err != nil {
+		return nil, err
+	}
+	return p.compare(ctx)
+}
+
+// observe connects to both servers and observes them.
+func (p *Pair) observe(ctx context.Context, locked bool) error {
+	return p.each(ctx, func(ctx context.Context, s *Server) error {
 		if err := s.connect(ctx); err != nil {
 			return err
 		}
 		return s.observe(ctx, locked)
 	})
-	if err != nil {
-		return nil, err
-	}
-	if err := p.suits(p.Production); err != nil {
+}
+
+// compare compares what was observed with the environment folder.
+func (p *Pair) compare(ctx context.Context) (*Plan, error) {
+	if err := errors.Join(p.pinned(), p.suits(p.Production), p.readable()); err != nil {
 		return nil, err
 	}
 	plan := &Plan{Environment: p.Env.Environment, Release: p.Release.ID}
@@ -52,6 +62,16 @@ func (p *Pair) plan(ctx context.Context, locked bool) (*Plan, error) {
 		plan.Servers = append(plan.Servers, part)
 	}
 	return plan, nil
+}
+
+// readable returns an error when the release has a PostgreSQL that can't read the
+// data that is there.
+func (p *Pair) readable() error {
+	for _, m := range stacks.MajorMismatches(p.Release.Contents, p.Production.State) {
+		return configError{ui.Hint(fmt.Errorf("stacks.%s.set: %s runs PostgreSQL %d, and the data on the production server is of PostgreSQL %d, which it can't read",
+			m.Stack, m.Set, m.Needs, m.Data), "a major version is upgraded by a procedure: `holdfast upgrade --to "+m.Set+"` shows it; docs/recovery.md")}
+	}
+	return nil
 }
 
 // planStacks adds what the release and the migrations would change.
@@ -235,10 +255,13 @@ func (p *Pair) start(ctx context.Context, launch stacks.Launch, migrates bool, t
 		if err := p.follow(ctx, launch, project, tell); err != nil {
 			return err
 		}
+		differs := slices.Contains(stacks.Subjects(p.steps, stacks.StartStep), project.Name) || p.file.Rotation != nil
 		if project.Name == "supabase" {
-			tell("start the database")
-			if err := launch.Start(ctx, project, "db"); err != nil {
-				return err
+			if differs {
+				tell("start the database")
+				if err := launch.Start(ctx, project, "db"); err != nil {
+					return err
+				}
 			}
 			if migrates {
 				result, err := p.migrate(ctx, MigrateOptions{}, tell)
@@ -249,6 +272,9 @@ func (p *Pair) start(ctx context.Context, launch stacks.Launch, migrates bool, t
 					return err
 				}
 			}
+		}
+		if !differs {
+			continue
 		}
 		tell("start stack " + project.Name)
 		if err := launch.Start(ctx, project); err != nil {
