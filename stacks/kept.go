@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,11 +26,12 @@ type Kept struct {
 	Migrations []string
 }
 
-// KeptProbes returns what has to be asked of a server to know its releases.
+// KeptProbes returns what has to be asked of a server to know its releases. A
+// folder that is not named like one is somebody's own.
 func KeptProbes() []probe.Probe {
 	return []probe.Probe{{Name: "stacks/kept", Script: `cd ` + Root + `/releases 2>/dev/null || exit 0
-for r in *; do
-  [ -d "$r" ] || continue
+for r in [0-9a-f]*; do
+  case $r in *[!0-9a-f]* | ????????????*?) continue ;; ????????????) ;; *) continue ;; esac
   echo "release $r $(stat -c %Y "$r") $(stat -c %Y ` + startedRoot + `/"$r" 2>/dev/null || echo 0) $(du -sk "$r" | cut -f 1)"
   echo "contents $(tr -d '\n' <"$r/` + contentsFile + `" 2>/dev/null)"
   echo "migrations $(tr '\n' ' ' <` + startedRoot + `/"$r" 2>/dev/null)"
@@ -42,8 +42,6 @@ for r in *; do
   )
 done`}}
 }
-
-var releaseID = regexp.MustCompile(`^[0-9a-f]{12}$`)
 
 // ParseKept reads the answer to KeptProbes, the release that was current last first,
 // then those that never were, the newest first.
@@ -75,8 +73,6 @@ func ParseKept(outputs probe.Outputs) ([]Kept, error) {
 			k.Altered = append(k.Altered, rest)
 		}
 	}
-	// A folder of another name is somebody's own.
-	kept = slices.DeleteFunc(kept, func(k Kept) bool { return !releaseID.MatchString(k.ID) })
 	slices.SortStableFunc(kept, func(a, b Kept) int {
 		return cmp.Or(b.Started.Compare(a.Started), b.Uploaded.Compare(a.Uploaded))
 	})

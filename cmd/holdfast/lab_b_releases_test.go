@@ -146,22 +146,29 @@ func redeploy(tb testing.TB, dir string) *load {
 	return l
 }
 
+// want fails the test when there were fewer requests, or one failed.
+func (l *load) want(t *testing.T, requests int64) {
+	t.Helper()
+	if l.sent.Load() < requests || l.failed.Load() > 0 {
+		t.Errorf("%d of %d requests failed, the first with: %v\n%s", l.failed.Load(), l.sent.Load(), l.first.Load(),
+			on(t, "production", "docker logs --tail 400 edge-caddy-1 2>&1 | grep -w error | tail -n 5"))
+	}
+}
+
 func TestB5ARedeployOfTheAppFailsNoRequestAndRestartsNothingElse(t *testing.T) {
 	l := redeploy(t, named(t, "Zero"))
 	t.Logf("%d requests, %d failed; the longest took %s", l.sent.Load(), l.failed.Load(), time.Duration(l.longest.Load()))
-	if l.sent.Load() < 2000 || l.failed.Load() > 0 {
-		t.Errorf("%d of %d requests failed, the first with: %v", l.failed.Load(), l.sent.Load(), l.first.Load())
-	}
+	l.want(t, 2000)
 	if got := appName(t); got != "Zero" {
 		t.Errorf("the app that runs is called %q", got)
 	}
 	if got := strings.TrimSpace(on(t, "production", "docker ps -a --format '{{.Names}}' --filter label=com.docker.compose.project=app")); got != "app-app-1" {
 		t.Errorf("containers of the app: %q", got)
 	}
+	holdfast(t, "deploy", "-C", stage.dir, "--yes", "--no-verify").want(t, 0)
 }
 
 func TestB6ARollbackStartsTheReleaseBeforeAndSaysWhatStays(t *testing.T) {
-	holdfast(t, "deploy", "-C", stage.dir, "--yes", "--no-verify").want(t, 0)
 	shared := current(t)
 	dir := named(t, "Later")
 	holdfast(t, "deploy", "-C", dir, "--yes", "--no-verify").want(t, 0)
@@ -344,9 +351,7 @@ func TestBA1ACrashLoopStopsNothingThatRanAndAFlappingCheckHangsNothing(t *testin
 	l.stop()
 	l.done.Wait()
 	r.want(t, 1, "service app is not healthy", "it last said", "PGRST_DB_URI", "release "+before+" runs again", "no migration was applied")
-	if l.failed.Load() > 0 {
-		t.Errorf("%d of %d requests failed, the first with: %v", l.failed.Load(), l.sent.Load(), l.first.Load())
-	}
+	l.want(t, 1)
 	holdfast(t, "plan", "-C", stage.dir).want(t, 0, "nothing to change")
 
 	flap := variant(t, replace("health: /api/health", "health: /api/flap"))
