@@ -65,7 +65,7 @@ func (l Launch) Start(ctx context.Context, project Project, services ...string) 
 	if len(services) == 0 {
 		words = " --remove-orphans"
 	}
-	script := l.prologue(l.Release.ID, timeout) + "up -f " + shell.Quote(project.File) + words + "\n"
+	script := l.prologue(timeout) + "up -f " + shell.Quote(project.File) + words + "\n"
 	progress := &lineWriter{each: l.teller()}
 	err := l.Host.Run(ctx, script, nil, io.Discard, progress)
 	if err == nil {
@@ -82,8 +82,8 @@ func (l Launch) Start(ctx context.Context, project Project, services ...string) 
 // updated, or killed for want of memory) comes back by itself within seconds: that
 // is waited for, and then tried once more. COMPOSE_PROGRESS=plain prints a line a
 // change instead of repainting.
-func (l Launch) prologue(id string, timeout time.Duration) string {
-	return "cd " + Root + "/releases/" + shell.Quote(id) + " || exit 1\n" +
+func (l Launch) prologue(timeout time.Duration) string {
+	return "cd " + Root + "/releases/" + shell.Quote(l.Release.ID) + " || exit 1\n" +
 		"wait=" + fmt.Sprint(int(timeout.Seconds())) + `
 compose() { COMPOSE_ANSI=never docker compose "$@"; }
 engine() { cat /run/docker.pid 2>/dev/null; }
@@ -257,26 +257,17 @@ func (l Launch) script(ctx context.Context, what, script string) error {
 	return nil
 }
 
-// GoBack starts an earlier release's projects again, in their order, with the
-// files that are on the server. Without former, as the release itself tells it,
-// all of its Compose files are started.
+// GoBack starts an earlier release's projects again, in their order, with the files
+// that are on the server.
 func (l Launch) GoBack(ctx context.Context, id string, former Contents) error {
-	files := ""
-	for _, p := range former.Projects {
-		files += " " + shell.Quote(p.File)
+	l.Release = &Release{ID: id, Contents: former}
+	l.Timeout = max(l.Timeout, time.Minute)
+	for _, project := range former.Projects {
+		if err := l.Start(ctx, project); err != nil {
+			return fmt.Errorf("go back to release %s: %w", id, err)
+		}
 	}
-	if files == "" {
-		files = " */compose.yml"
-	}
-	script := l.prologue(id, max(l.Timeout, time.Minute)) + "for f in" + files + `; do
-  up -f "$f" --remove-orphans || exit
-done
-rm -f ` + startingFile
-	progress := &lineWriter{each: l.teller()}
-	if err := l.Host.Run(ctx, script, nil, io.Discard, progress); err != nil {
-		return fmt.Errorf("go back to release %s: %w", id, explain(err, progress.tail()))
-	}
-	return nil
+	return l.script(ctx, "note that release "+id+" runs again", "rm -f "+startingFile)
 }
 
 // explain adds what a failed command printed to its error.

@@ -73,8 +73,8 @@ type load struct {
 }
 
 // apply sends requests to the app from eight clients until it is stopped: pages,
-// posts, and pages that take two seconds.
-func apply(tb testing.TB) *load {
+// pages that take two seconds, and, where they are wanted, posts.
+func apply(tb testing.TB, posts bool) *load {
 	tb.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	l := &load{stop: stop}
@@ -89,7 +89,7 @@ func apply(tb testing.TB) *load {
 		l.done.Go(func() {
 			for n := 0; ctx.Err() == nil; n++ {
 				began := time.Now()
-				err := request(client, i, n)
+				err := request(client, i == 0, posts && n%4 == 0)
 				l.longest.Store(max(l.longest.Load(), int64(time.Since(began))))
 				l.sent.Add(1)
 				if err != nil && l.failed.Add(1) == 1 {
@@ -103,14 +103,14 @@ func apply(tb testing.TB) *load {
 	return l
 }
 
-func request(client *http.Client, i, n int) error {
+func request(client *http.Client, slow, post bool) error {
 	const app = "https://app.lab.test"
 	var response *http.Response
 	var err error
 	switch {
-	case i == 0:
+	case slow:
 		response, err = client.Get(app + "/api/slow")
-	case n%4 == 0:
+	case post:
 		response, err = client.Post(app+"/api/echo", "text/plain", strings.NewReader("hello"))
 	default:
 		response, err = client.Get(app + "/")
@@ -132,7 +132,7 @@ func request(client *http.Client, i, n int) error {
 // redeploy deploys dir under load and goes on until there were 2,000 requests.
 func redeploy(tb testing.TB, dir string) *load {
 	tb.Helper()
-	l := apply(tb)
+	l := apply(tb, true)
 	time.Sleep(200 * time.Millisecond)
 	out, err := command(context.Background(), nil, "deploy", "-C", dir, "--yes", "--no-verify").CombinedOutput()
 	for deadline := time.Now().Add(time.Minute); l.sent.Load() < 2000 && time.Now().Before(deadline); {
@@ -257,7 +257,8 @@ func TestB8ARollbackThatIsKilledIsSeenAndPutRight(t *testing.T) {
 }
 
 func TestB9AnEngineThatIsKilledInTheMiddleComesBackAndTheRunGoesOn(t *testing.T) {
-	rows := sql(t, "select count(*) from public.invoices")
+	sql(t, "create table public.counted as select n from generate_series(1, 42) n")
+	defer sql(t, "drop table public.counted")
 	// The API, auth and the app change.
 	dir := named(t, "Power")
 	edit(t, filepath.Join(dir, "holdfast.yml"), replace("    set: supabase-0.8.1-kong\n", "    set: supabase-0.8.1-kong\n    sign-up: true\n"))
@@ -272,8 +273,8 @@ func TestB9AnEngineThatIsKilledInTheMiddleComesBackAndTheRunGoesOn(t *testing.T)
 	if got := appName(t); got != "Power" {
 		t.Errorf("the app is called %q", got)
 	}
-	if got := sql(t, "select count(*) from public.invoices"); got != rows {
-		t.Errorf("%s rows, there were %s", got, rows)
+	if got := sql(t, "select count(*) from public.counted"); got != "42" {
+		t.Errorf("%s rows, there were 42", got)
 	}
 	holdfast(t, "deploy", "-C", stage.dir, "--yes", "--no-verify").want(t, 0)
 }
@@ -346,7 +347,9 @@ func TestBA1ACrashLoopStopsNothingThatRanAndAFlappingCheckHangsNothing(t *testin
 	before := current(t)
 	// Without what it needs, this program ends as soon as it starts.
 	crash := variant(t, replace("    image: "+image(t, "app"), "    image: "+image(t, "rest")))
-	l := apply(t)
+	// Caddy tries a post that could not be connected again without its body
+	// (caddyserver/caddy#7546), so of a container that comes and goes one may notice.
+	l := apply(t, false)
 	r := holdfast(t, "deploy", "-C", crash, "--yes", "--no-verify", "--health-timeout", "20s")
 	l.stop()
 	l.done.Wait()

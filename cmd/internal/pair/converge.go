@@ -294,7 +294,11 @@ func (p *Pair) goBack(ctx context.Context, launch stacks.Launch, cause error) er
 	if err := p.takeBack(ctx, launch, former); err != nil {
 		return errors.Join(cause, err)
 	}
-	if err := launch.GoBack(ctx, former, p.Production.State.Contents); err != nil {
+	contents := p.Production.State.Contents
+	if len(contents.Projects) == 0 {
+		contents = p.Release.Contents // it does not say: it has the same stacks
+	}
+	if err := launch.GoBack(ctx, former, contents); err != nil {
 		return errors.Join(cause, err)
 	}
 	for _, project := range p.Release.Projects {
