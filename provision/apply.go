@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -117,6 +118,7 @@ func Apply(ctx context.Context, host Host, plan Plan, events func(Event)) error 
 			open = append(open, c)
 		}
 	}
+	leaveTo(guarded, open)
 	list, actions := steps(open)
 	if len(guarded) > 0 && len(open) > 0 {
 		// Not to be found out halfway.
@@ -138,6 +140,20 @@ func Apply(ctx context.Context, host Host, plan Plan, events func(Event)) error 
 	}
 	disarm := step{title: "disarm the guard: the new settings let us in", ids: []string{"guard"}, body: "disarm\n"}
 	return stage{steps: append([]step{disarm}, later...)}.run(ctx, host, events)
+}
+
+// leaveTo takes from what a former run has left to do that which guarded changes
+// are followed by in any case: before them, a unit may still lack its file, and
+// sshd would read settings that nothing takes back.
+func leaveTo(guarded, open []Change) {
+	for i, c := range open {
+		if c.ID != unfinishedID {
+			continue
+		}
+		open[i].how.actions = slices.DeleteFunc(slices.Clone(c.how.actions), func(action string) bool {
+			return slices.ContainsFunc(guarded, func(g Change) bool { return slices.Contains(g.how.actions, action) })
+		})
+	}
 }
 
 // A LockOutError is a set of changes after which nobody could log in anew.

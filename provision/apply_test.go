@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -289,5 +290,29 @@ func TestAForeignServersFramesDoNotConfuseTheController(t *testing.T) {
 			t.Errorf("%q: %v", text, err)
 		}
 		p.stop()
+	}
+}
+
+func TestWhatAKilledRunLeftWaitsForTheGuardedFilesItNeeds(t *testing.T) {
+	for _, sh := range shells {
+		dir := t.TempDir()
+		done := filepath.Join(dir, "done")
+		commands := maps.Clone(nothing)
+		commands["systemctl"] = `case "$*" in
+*restart*firewall*) [ -e ` + filepath.Join(dir, "firewall.nft") + ` ] && echo "firewall" >>` + done + ` ;;
+*restart*journald*) echo journald >>` + done + ` ;;
+esac`
+		host := &local{t: t, shell: sh, dir: dir, commands: commands}
+		rules := file(dir, "firewall.nft", "table inet holdfast {}\n")
+		rules.Guarded = true
+		rules.Actions = []string{"start firewall.service"}
+		// Killed after it had noted what was to follow, and before it armed the guard.
+		facts := Facts{Pending: []string{"start firewall.service", "restart systemd-journald.service"}}
+		if err := Apply(t.Context(), host, Diff([]Resource{rules}, facts), func(Event) {}); err != nil {
+			t.Fatalf("%s: %v", sh, err)
+		}
+		if got, err := os.ReadFile(done); err != nil || string(got) != "journald\nfirewall\n" {
+			t.Errorf("%s: done was %q, %v", sh, got, err)
+		}
 	}
 }
