@@ -115,6 +115,9 @@ func Diff(release *Release, state State, old map[string][]byte, delivery string)
 	if moved || cutOff {
 		step := Step{ID: "current:" + release.ID, Concern: "release", Kind: PointStep, Subject: release.ID, Summary: "make " + release.ID + " the current release",
 			Why: "all its services are healthy"}
+		if len(Subjects(steps, UploadStep)) == 0 && old != nil {
+			step.Diff = diffFiles(old, release.Files) // nothing above has shown it
+		}
 		if state.Current != "" && moved {
 			step.Summary += " instead of " + state.Current
 		}

@@ -183,7 +183,7 @@ func TestB6ARollbackStartsTheReleaseBeforeAndSaysWhatStays(t *testing.T) {
 	holdfast(t, "rollback", "-C", stage.dir).want(t, 3, "nothing was changed", "--yes")
 	r := holdfast(t, "rollback", "-C", dir, "--yes", "--no-verify")
 	sql(t, "delete from supabase_migrations.schema_migrations where version = '20991231000000'")
-	r.want(t, 0, "done: release "+shared, "1 migrations were applied since it ran, and stay: 20991231000000", "the folder renders to another release")
+	r.want(t, 0, "done: release "+shared, "+      \"NEXT_PUBLIC_SITE_NAME\": \"Lab\"", "1 migrations were applied since it ran, and stay: 20991231000000", "the folder renders to another release")
 	if current(t) != shared || appName(t) != "Lab" {
 		t.Errorf("%s runs, and the app is called %s", current(t), appName(t))
 	}

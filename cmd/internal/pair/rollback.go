@@ -45,17 +45,27 @@ func (p *Pair) Rollback(ctx context.Context, id string, confirm func(*Plan) erro
 		return fail(err)
 	}
 	declared := p.Release
-	if target.ID != declared.ID || len(target.Altered) == 0 {
-		p.Release = &stacks.Release{ID: target.ID, Contents: target.Contents}
+	var old map[string][]byte
+	if target.ID != s.State.Current && s.State.Current != "" {
+		if old, err = stacks.Fetch(ctx, s, s.State.Current); err != nil {
+			return fail(err)
+		}
 	}
-	p.steps = stacks.Diff(p.Release, s.State, nil, p.Env.Delivery)
+	if target.ID != declared.ID || len(target.Altered) == 0 {
+		files, err := stacks.Fetch(ctx, s, target.ID)
+		if err != nil {
+			return fail(err)
+		}
+		p.Release = stacks.Read(target.ID, target.Contents, files)
+	}
+	p.steps = stacks.Diff(p.Release, s.State, old, p.Env.Delivery)
 	if len(target.Altered) > 0 && len(stacks.Subjects(p.steps, stacks.UploadStep)) == 0 {
 		p.steps = slices.Insert(p.steps, 0, stacks.Restore(p.Release, target.Altered))
 	}
 	plan := &Plan{Environment: p.Env.Environment, Release: target.ID, verb: "rollback"}
 	part := ServerPlan{Role: s.Role, Address: s.Address(), Changes: []Change{}, Notes: notes}
 	for _, step := range p.steps {
-		part.Changes = append(part.Changes, Change{ID: step.ID, Concern: step.Concern, Summary: step.Summary, Why: step.Why})
+		part.Changes = append(part.Changes, Change{ID: step.ID, Concern: step.Concern, Summary: step.Summary, Why: step.Why, Diff: step.Diff})
 	}
 	if target.ID != declared.ID {
 		part.Notes = append(part.Notes, "the folder renders to another release: the next `holdfast deploy` starts "+declared.ID+" unless holdfast.yml goes back as well")
