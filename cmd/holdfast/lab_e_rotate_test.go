@@ -77,7 +77,7 @@ func logsIn(t *testing.T, container, role, database, password string) bool {
 func admits(t *testing.T, key string) bool {
 	t.Helper()
 	status := onWith(t, "production", key+"\n", `read -r key; exec 3<>/dev/tcp/127.0.0.1/8000
-printf 'GET /rest/v1/invoices?select=id HTTP/1.1\r\nHost: api.lab.test\r\nConnection: close\r\napikey: %s\r\nAuthorization: Bearer %s\r\n\r\n' "$key" "$key" >&3; head -1 <&3`)
+printf 'GET /rest/v1/no_such_table?select=id HTTP/1.1\r\nHost: api.lab.test\r\nConnection: close\r\napikey: %s\r\nAuthorization: Bearer %s\r\n\r\n' "$key" "$key" >&3; head -1 <&3`)
 	// 404: the API let it in and has no such table.
 	for _, code := range []string{" 200 ", " 404 ", " 401 "} {
 		if strings.Contains(status, code) {
