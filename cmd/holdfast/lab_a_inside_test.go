@@ -103,29 +103,41 @@ func TestA9FollowingEndsWithCtrlCAndLeavesNothingRunning(t *testing.T) {
 	end()
 }
 
-func TestB0AChangeOfOneServiceRecreatesThatServiceAndItsDependentsAlone(t *testing.T) {
-	running := func() map[string]string {
-		containers := map[string]string{}
-		for line := range strings.Lines(on(t, "production", "docker ps --no-trunc --format '{{.Names}} {{.ID}}'")) {
-			name, id, _ := strings.Cut(strings.TrimSpace(line), " ")
-			containers[name] = id
-		}
-		return containers
+// running returns the containers of production by name.
+func running(t *testing.T) map[string]string {
+	t.Helper()
+	containers := map[string]string{}
+	for line := range strings.Lines(on(t, "production", "docker ps --no-trunc --format '{{.Names}} {{.ID}}'")) {
+		name, id, _ := strings.Cut(strings.TrimSpace(line), " ")
+		containers[name] = id
 	}
-	before := running()
-	only := func(dir string, wanted ...string) {
-		t.Helper()
-		holdfast(t, "deploy", "-C", dir, "--yes", "--no-verify").want(t, 0, "done:")
-		after := running()
-		for name, id := range before {
-			if recreated := after[name] != id; recreated != slices.Contains(wanted, name) {
-				t.Errorf("%s: recreated is %t", name, recreated)
-			}
+	return containers
+}
+
+// recreated fails the test unless the named containers are others than before, and
+// all the rest are the same. It returns what runs now.
+func recreated(t *testing.T, before map[string]string, wanted ...string) map[string]string {
+	t.Helper()
+	after := running(t)
+	for name, id := range before {
+		if recreated := after[name] != id; recreated != slices.Contains(wanted, name) {
+			t.Errorf("%s: recreated is %t", name, recreated)
 		}
-		before = after
 	}
-	only(variant(t, replace("NEXT_PUBLIC_SITE_NAME: Lab", "NEXT_PUBLIC_SITE_NAME: Alone")), "app-app-1")
-	// The gateway depends on auth, and is not restarted for it.
-	only(variant(t, replace("    set: supabase-0.8.1-kong\n", "    set: supabase-0.8.1-kong\n    sign-up: true\n")), "app-app-1", "supabase-auth-1")
-	only(stage.dir, "supabase-auth-1")
+	return after
+}
+
+func TestB0AChangeOfOneServiceRecreatesThatServiceAlone(t *testing.T) {
+	before := running(t)
+	for _, c := range []struct {
+		dir  string
+		only []string
+	}{
+		{variant(t, replace("NEXT_PUBLIC_SITE_NAME: Lab", "NEXT_PUBLIC_SITE_NAME: Alone")), []string{"app-app-1"}},
+		{variant(t, replace("    set: supabase-0.8.1-kong\n", "    set: supabase-0.8.1-kong\n    sign-up: true\n")), []string{"app-app-1", "supabase-auth-1"}},
+		{stage.dir, []string{"supabase-auth-1"}},
+	} {
+		holdfast(t, "deploy", "-C", c.dir, "--yes", "--no-verify").want(t, 0, "done:")
+		before = recreated(t, before, c.only...)
+	}
 }

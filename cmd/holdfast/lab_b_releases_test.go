@@ -279,8 +279,9 @@ func TestB9AnEngineThatIsKilledInTheMiddleComesBackAndTheRunGoesOn(t *testing.T)
 	holdfast(t, "deploy", "-C", stage.dir, "--yes", "--no-verify").want(t, 0)
 }
 
-// relabelled makes a new image of one of the lab's, and returns its reference.
-func relabelled(t *testing.T, ref, label string) string {
+// derived makes a new image of one of the lab's, as by a line of a Dockerfile, and
+// returns its reference.
+func derived(t *testing.T, ref, line string) string {
 	t.Helper()
 	docker := func(args ...string) string {
 		out, err := exec.Command("docker", args...).Output()
@@ -290,7 +291,7 @@ func relabelled(t *testing.T, ref, label string) string {
 		return strings.TrimSpace(string(out))
 	}
 	container := docker("create", ref)
-	id := docker("commit", "--change", "LABEL test="+label, container)
+	id := docker("commit", "--change", line, container)
 	docker("rm", container)
 	name, _, _ := strings.Cut(ref, ":")
 	made := name + ":sha256-" + strings.TrimPrefix(id, "sha256:")
@@ -332,7 +333,7 @@ func TestBA0AnImageThatCanNotBeHadLeavesEverythingAsItWas(t *testing.T) {
 	holdfast(t, "deploy", "-C", down, "--yes", "--no-verify").want(t, 1, "pull 127.0.0.1:5999/web", "refused")
 	left()
 	// The disk gets full on the way: the engine unpacks here.
-	full := variant(t, replace(app, relabelled(t, app, "full")))
+	full := variant(t, replace(app, derived(t, app, "LABEL test=full")))
 	on(t, "production", "mount -t tmpfs -o size=256k tmpfs /var/lib/docker/tmp")
 	r := holdfast(t, "deploy", "-C", full, "--yes", "--no-verify")
 	on(t, "production", "umount /var/lib/docker/tmp")
