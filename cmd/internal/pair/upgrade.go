@@ -219,8 +219,12 @@ func (f *folder) restore() error {
 			errs = append(errs, os.Remove(path))
 			continue
 		}
+		mode := os.FileMode(0o644)
+		if info, err := os.Stat(path); err == nil {
+			mode = info.Mode().Perm()
+		}
 		temp := path + ".new"
-		errs = append(errs, os.WriteFile(temp, text, 0o644), os.Rename(temp, path))
+		errs = append(errs, os.WriteFile(temp, text, mode), os.Rename(temp, path))
 	}
 	return errors.Join(errs...)
 }
