@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -127,17 +128,12 @@ func recreated(t *testing.T, before map[string]string, wanted ...string) map[str
 	return after
 }
 
-func TestB0AChangeOfOneServiceRecreatesThatServiceAlone(t *testing.T) {
+func TestB0AChangeOfServicesRecreatesThoseAlone(t *testing.T) {
 	before := running(t)
-	for _, c := range []struct {
-		dir  string
-		only []string
-	}{
-		{variant(t, replace("NEXT_PUBLIC_SITE_NAME: Lab", "NEXT_PUBLIC_SITE_NAME: Alone")), []string{"app-app-1"}},
-		{variant(t, replace("    set: supabase-0.8.1-kong\n", "    set: supabase-0.8.1-kong\n    sign-up: true\n")), []string{"app-app-1", "supabase-auth-1"}},
-		{stage.dir, []string{"supabase-auth-1"}},
-	} {
-		holdfast(t, "deploy", "-C", c.dir, "--yes", "--no-verify").want(t, 0, "done:")
-		before = recreated(t, before, c.only...)
+	two := named(t, "Two")
+	edit(t, filepath.Join(two, "holdfast.yml"), replace("    set: supabase-0.8.1-kong\n", "    set: supabase-0.8.1-kong\n    sign-up: true\n"))
+	for _, dir := range []string{two, stage.dir} {
+		holdfast(t, "deploy", "-C", dir, "--yes", "--no-verify").want(t, 0, "done:")
+		before = recreated(t, before, "app-app-1", "supabase-auth-1")
 	}
 }

@@ -49,7 +49,7 @@ docker exec supabase-db-1 dropdb -U supabase_admin copied`)
 
 	// One that does not get healthy goes back, and says what of.
 	broken := variant(t, replace(rest, derived(t, rest, `ENTRYPOINT ["sh", "-c", "echo broken on purpose >&2; sleep 1; exit 1"]`)))
-	r = holdfast(t, "upgrade", "-C", broken, "--yes", "--no-verify", "--health-timeout", "25s")
+	r = holdfast(t, "upgrade", "-C", broken, "--yes", "--no-verify", "--health-timeout", "15s")
 	r.want(t, 1, "service rest is not healthy", "broken on purpose", "runs again; no migration was applied", "the databases as they were before lie in /var/lib/holdfast/copies/")
 	holdfast(t, "rollback", before, "-C", stage.dir, "--yes", "--no-verify").want(t, 0, "done: release "+before)
 	holdfast(t, "plan", "-C", stage.dir).want(t, 0, "nothing to change")
