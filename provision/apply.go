@@ -204,7 +204,7 @@ func confirm(ctx context.Context, host Host, events func(Event)) error {
 	events(Event{Step: title, State: Failed})
 	// Not waiting for the guard: the connection that is open still works, as long
 	// as it was not the network that failed.
-	hurry, stop := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	hurry, stop := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 	defer stop()
 	revert := "/bin/sh /var/lib/holdfast/guard/revert && systemctl stop holdfast-guard.timer"
 	return &LockOutError{Err: err, Reverted: host.Run(hurry, revert, nil, io.Discard, io.Discard) == nil}

@@ -322,13 +322,20 @@ func TestOnlyOneRunHoldsTheServer(t *testing.T) {
 func TestAHeldPackageLockIsWaitedForAndNamed(t *testing.T) {
 	s := scratch(t, "apt")
 	s.on(`cat > /root/hold.py <<'E'
-import fcntl, time
-f = open("/var/lib/dpkg/lock-frontend", "w"); fcntl.lockf(f, fcntl.LOCK_EX); time.sleep(8)
+import fcntl, os, time
+f = open("/var/lib/dpkg/lock-frontend", "w"); fcntl.lockf(f, fcntl.LOCK_EX)
+while not os.path.exists("/root/waited-for"): time.sleep(0.1)
+time.sleep(3)
 E
 systemd-run --quiet python3 /root/hold.py; sleep 0.5`)
 	plan := s.plan()
 	var said strings.Builder
-	err := provision.Apply(t.Context(), s, plan, func(e provision.Event) { said.WriteString(e.String() + "\n") })
+	err := provision.Apply(t.Context(), s, plan, func(e provision.Event) {
+		said.WriteString(e.String() + "\n")
+		if strings.Contains(e.String(), "(python3)") {
+			s.on("touch /root/waited-for")
+		}
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
