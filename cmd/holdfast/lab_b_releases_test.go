@@ -362,6 +362,9 @@ func TestBA1ACrashLoopStopsNothingThatRanAndAFlappingCheckHangsNothing(t *testin
 // What a redeploy of the app costs those who use it: the goal is that none of
 // 2,000 requests fails.
 func BenchmarkAppRedeploy(b *testing.B) {
+	if out, err := command(b.Context(), nil, "deploy", "-C", stage.dir, "--yes", "--no-verify").CombinedOutput(); err != nil {
+		b.Fatalf("deploy first: %v\n%s", err, out)
+	}
 	var sent, failed, longest int64
 	for i := 0; b.Loop(); i++ {
 		l := redeploy(b, named(b, fmt.Sprintf("Bench%d", i)))
