@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"holdfast/internal/shell"
 )
@@ -37,6 +38,25 @@ func encode(r Record) []byte {
 		panic(err) // strings and lists of them can be marshalled
 	}
 	return line
+}
+
+// An Entry is a record as the journal has it.
+type Entry struct {
+	At time.Time `json:"at"`
+	Record
+}
+
+// Entries reads the end of a journal, the oldest first. Lines that are none are
+// left out: that a journal is whole is VerifyJournal's to say.
+func Entries(journal []byte) []Entry {
+	var entries []Entry
+	for line := range bytes.Lines(journal) {
+		var e Entry
+		if json.Unmarshal(line, &e) == nil {
+			entries = append(entries, e)
+		}
+	}
+	return entries
 }
 
 // A JournalError is a journal whose chain is broken.

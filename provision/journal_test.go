@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"holdfast/internal/probe"
 )
@@ -65,6 +66,19 @@ func TestTheJournalIsAChain(t *testing.T) {
 	}
 	if err := VerifyJournal(nil); err != nil {
 		t.Errorf("an empty journal: %v", err)
+	}
+}
+
+func TestEntriesAreTheRecordsWithTheirTime(t *testing.T) {
+	journal := writeJournal(t, "dash", records...)
+	entries := Entries(append(bytes.Clone(journal), "torn\n"...))
+	if len(entries) != len(records) {
+		t.Fatalf("%d entries of %d records", len(entries), len(records))
+	}
+	for i, e := range entries {
+		if e.Who != records[i].Who || e.Release != records[i].Release || e.Result != records[i].Result || time.Since(e.At) > time.Hour {
+			t.Errorf("entry %d is %+v", i, e)
+		}
 	}
 }
 

@@ -18,12 +18,39 @@ var catalog embed.FS
 
 // A Set is one stack's images in versions that belong together.
 type Set struct {
-	Name    string           `yaml:"set"`
-	Stack   string           `yaml:"stack"`   // supabase, trigger, app or edge
-	Version string           `yaml:"version"` // the stack's own version, where it has one
-	Source  string           `yaml:"source"`  // where the set comes from
-	Notes   string           `yaml:"notes"`   // what moving to it entails
-	Images  map[string]Image `yaml:"images"`  // by service
+	Name    string `yaml:"set"`
+	Stack   string `yaml:"stack"`   // supabase, trigger, app or edge
+	Version string `yaml:"version"` // the stack's own version, where it has one
+	// Released is the day upstream released it, as "2026-09-09"; the newest set of a
+	// stack is the one of the latest day.
+	Released string `yaml:"released"`
+	// EndOfLife says since when and why nobody mends it any more; empty while
+	// somebody does.
+	EndOfLife  string           `yaml:"end-of-life"`
+	PostgreSQL int              `yaml:"postgresql"` // the major version of its database; 0 where it has none
+	Source     string           `yaml:"source"`     // where the set comes from
+	Notes      string           `yaml:"notes"`      // what moving to it entails
+	Changes    []string         `yaml:"changes"`    // what is different from the set before
+	Upgrades   []Upgrade        `yaml:"upgrades"`   // the sets that one can come from
+	Images     map[string]Image `yaml:"images"`     // by service
+}
+
+// An Upgrade is the way to a set from another one of the same stack.
+type Upgrade struct {
+	From  string   `yaml:"from" json:"from"`
+	Steps []string `yaml:"steps" json:"steps"` // what happens on the way, in order
+	// Manual is the procedure that a person has to go through first; empty when
+	// the upgrade does everything.
+	Manual string `yaml:"manual" json:"manual,omitempty"`
+}
+
+// From returns the way to the set from the one of that name.
+func (s Set) From(name string) (Upgrade, bool) {
+	i := slices.IndexFunc(s.Upgrades, func(u Upgrade) bool { return u.From == name })
+	if i < 0 {
+		return Upgrade{}, false
+	}
+	return s.Upgrades[i], true
 }
 
 // An Image is one pinned image of a set.

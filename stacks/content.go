@@ -7,6 +7,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"holdfast/internal/shell"
 )
 
 // contentRoot is where a server keeps what containers mount, by its content.
@@ -16,8 +18,8 @@ const contentRoot = Root + "/content"
 
 // A Mount is a file or folder of a release that containers mount.
 type Mount struct {
-	Path string // within the release, as in "supabase/functions"
-	Hash string // of its content; with Path's last element it names it under contentRoot
+	Path string `json:"path"` // within the release, as in "supabase/functions"
+	Hash string `json:"hash"` // of its content; with Path's last element it names it under contentRoot
 }
 
 // target is the mount's path on a server.
@@ -59,7 +61,7 @@ func keepContent(mounts []Mount) string {
 		`  cp -al "$root/releases/$id/$2" ` + contentRoot + `/".$1.new/"` + "\n" +
 		`  mv ` + contentRoot + `/".$1.new" ` + contentRoot + `/"$1"` + "\n}\n")
 	for _, m := range mounts {
-		fmt.Fprintf(&b, "keep %s %s\n", m.Hash, m.Path)
+		fmt.Fprintf(&b, "keep %s %s\n", shell.Quote(m.Hash), shell.Quote(m.Path))
 	}
 	return b.String()
 }

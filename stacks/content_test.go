@@ -15,8 +15,10 @@ func TestWhatIsMountedKeepsItsPlaceUntilItsContentChanges(t *testing.T) {
 		if _, err := r.mount("edge/Caddyfile"); err != nil {
 			t.Fatal(err)
 		}
-		release := &Release{Files: r.files, Mounts: r.mounts}
-		release.seal()
+		release := &Release{Files: r.files, Contents: Contents{Mounts: r.mounts}}
+		if err := release.seal(); err != nil {
+			t.Fatal(err)
+		}
 		if err := Upload(t.Context(), host, release); err != nil {
 			t.Fatal(err)
 		}

@@ -29,7 +29,9 @@ func load(name string, compose []byte) (*types.Project, error) {
 func describe(project *types.Project, file string) Project {
 	p := Project{Name: project.Name, File: file}
 	for _, name := range slices.Sorted(maps.Keys(project.Services)) {
-		p.Services = append(p.Services, Service{Name: name, Image: project.Services[name].Image})
+		service := project.Services[name]
+		update := service.Deploy != nil && service.Deploy.UpdateConfig != nil
+		p.Services = append(p.Services, Service{Name: name, Image: service.Image, StartFirst: update && service.Deploy.UpdateConfig.Order == "start-first"})
 	}
 	for _, network := range project.Networks {
 		if network.External {

@@ -109,7 +109,7 @@ func TestAnImageThatWasPulledByDigestIsNotPulledAgain(t *testing.T) {
 		"holdfast.local/app:sha256-" + appID:           true,
 		"ghcr.io/caddy:2.11.4@" + someDigest:           false,
 	} {
-		release := &Release{Projects: []Project{{Name: "app", Services: []Service{{Name: "app", Image: ref}}}}}
+		release := &Release{Contents: Contents{Projects: []Project{{Name: "app", Services: []Service{{Name: "app", Image: ref}}}}}}
 		if got := len(missingImages(release, state)) == 0; got != held {
 			t.Errorf("%s: held is %v, want %v", ref, got, held)
 		}

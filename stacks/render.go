@@ -36,6 +36,10 @@ type Input struct {
 func Render(in Input) (*Release, error) {
 	r := &rendering{in: in, missing: map[string]bool{}}
 	var projects []renderedProject
+	sets, err := DeclaredSets(in.Config)
+	if err != nil {
+		return nil, err
+	}
 	for _, stack := range declared(in.Config) {
 		p, err := r.stack(stack)
 		if err != nil {
@@ -49,7 +53,14 @@ func Render(in Input) (*Release, error) {
 	if err := leaks(r.files, in.Secrets); err != nil {
 		return nil, err
 	}
-	release := &Release{Files: r.files, Mounts: r.mounts}
+	release := &Release{Files: r.files, Contents: Contents{Sets: map[string]ReleasedSet{}, Mounts: r.mounts}}
+	for _, stack := range declared(in.Config) {
+		set := ReleasedSet{Name: sets[stack.name].Name, PostgreSQL: sets[stack.name].PostgreSQL}
+		if stack.replacesDatabase() {
+			set.PostgreSQL = 0 // the image may be of any version
+		}
+		release.Sets[stack.name] = set
+	}
 	var violations []Violation
 	for _, p := range projects {
 		project, err := load(p.name, p.compose)
@@ -62,8 +73,7 @@ func Render(in Input) (*Release, error) {
 	if len(violations) > 0 {
 		return nil, &PolicyError{Violations: violations}
 	}
-	release.seal()
-	return release, nil
+	return release, release.seal()
 }
 
 // MissingSecretsError says which secrets a release needs and secrets.age lacks.
@@ -135,6 +145,19 @@ func (s stack) resolve() (Set, map[string]string, error) {
 		images[service] = ref
 	}
 	return set, images, nil
+}
+
+// DeclaredSets returns the catalog sets of an environment's stacks, by stack.
+func DeclaredSets(c environment.Config) (map[string]Set, error) {
+	sets := map[string]Set{}
+	for _, stack := range declared(c) {
+		set, _, err := stack.resolve()
+		if err != nil {
+			return nil, fmt.Errorf("render stack %s: %w", stack.name, err)
+		}
+		sets[stack.name] = set
+	}
+	return sets, nil
 }
 
 // References returns the images of an environment's stacks as they are declared,

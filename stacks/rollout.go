@@ -57,8 +57,7 @@ func Diff(release *Release, state State, old map[string][]byte, delivery string)
 			Summary: fmt.Sprintf("upload release %s (%d files)", release.ID, len(release.Files)),
 			Why:     "the rendered configuration is not on the server yet"}
 		if len(state.Altered) > 0 && state.Current == release.ID {
-			step.Summary = fmt.Sprintf("restore release %s", release.ID)
-			step.Why = "edited by hand: " + strings.Join(state.Altered, ", ")
+			step = Restore(release, state.Altered)
 		} else {
 			step.Diff = diffFiles(old, release.Files)
 		}
@@ -82,20 +81,25 @@ func Diff(release *Release, state State, old map[string][]byte, delivery string)
 		}
 	}
 	moved := state.Current != release.ID
+	// Containers may be of a release that never became current.
+	cutOff := state.Starting != ""
 	for _, project := range release.Projects {
 		off := unsettled(project, state)
 		edited := slices.ContainsFunc(state.Altered, func(file string) bool {
 			return path.Dir(project.File) == strings.SplitN(file, "/", 2)[0]
 		})
-		if !moved && !edited && len(off) == 0 {
+		changed := moved && (old == nil || project.differs(release.Files, old))
+		if !changed && !edited && !cutOff && len(off) == 0 {
 			continue
 		}
 		step := Step{ID: "stack:" + project.Name, Concern: "stack " + project.Name, Kind: StartStep, Subject: project.Name}
 		switch {
 		case len(off) > 0:
 			step.Summary, step.Why = "start "+strings.Join(off, ", "), "not running as declared"
-		case moved:
+		case changed:
 			step.Summary, step.Why = "recreate what changed", "the release changed"
+		case cutOff:
+			step.Summary, step.Why = "recreate what does not run as the release says", "a run that was starting release "+state.Starting+" was cut off"
 		default:
 			step.Summary, step.Why = "recreate what does not run as the release says", "its files were edited by hand, and may have been used"
 		}
@@ -108,15 +112,46 @@ func Diff(release *Release, state State, old map[string][]byte, delivery string)
 		steps = append(steps, Step{ID: "stack:" + name, Concern: "stack " + name, Kind: StopStep, Subject: name,
 			Summary: "stop " + name + " (its data stays)", Why: "holdfast.yml no longer declares it"})
 	}
-	if moved {
+	if moved || cutOff {
 		step := Step{ID: "current:" + release.ID, Concern: "release", Kind: PointStep, Subject: release.ID, Summary: "make " + release.ID + " the current release",
 			Why: "all its services are healthy"}
-		if state.Current != "" {
+		if len(Subjects(steps, UploadStep)) == 0 && old != nil {
+			step.Diff = diffFiles(old, release.Files) // nothing above has shown it
+		}
+		if state.Current != "" && moved {
 			step.Summary += " instead of " + state.Current
 		}
 		steps = append(steps, step)
 	}
 	return steps
+}
+
+// differs reports whether a project's files are others than those of the release
+// before.
+func (p Project) differs(files []File, old map[string][]byte) bool {
+	folder := path.Dir(p.File) + "/"
+	n := 0
+	for _, f := range files {
+		if strings.HasPrefix(f.Path, folder) {
+			n++
+			if before, ok := old[f.Path]; !ok || !bytes.Equal(before, f.Content) {
+				return true
+			}
+		}
+	}
+	for name := range old {
+		if strings.HasPrefix(name, folder) {
+			n--
+		}
+	}
+	return n != 0
+}
+
+// Restore is the step that puts the files of a release on the server back to what
+// they were.
+func Restore(release *Release, altered []string) Step {
+	return Step{ID: "release:" + release.ID, Concern: "release", Kind: UploadStep, Subject: release.ID,
+		Summary: "restore release " + release.ID, Why: "edited by hand: " + strings.Join(altered, ", ")}
 }
 
 // owned reports whether Holdfast runs a project of this name. Other Compose

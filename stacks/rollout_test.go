@@ -21,10 +21,12 @@ func small() *Release {
 			{Path: "app/compose.yml", Mode: 0o644, Content: []byte("name: app\n")},
 			{Path: "app/secrets/app.env", Mode: 0o600, Secret: true, Content: []byte("KEY=new-secret\nSAME=kept-secret\n")},
 		},
-		Projects: []Project{{Name: "app", File: "app/compose.yml", Networks: []string{"holdfast-edge"},
-			Services: []Service{{Name: "app", Image: "holdfast.local/app:sha256-" + appID}}}},
+		Contents: Contents{Projects: []Project{{Name: "app", File: "app/compose.yml", Networks: []string{"holdfast-edge"},
+			Services: []Service{{Name: "app", Image: "holdfast.local/app:sha256-" + appID}}}}},
 	}
-	r.seal()
+	if err := r.seal(); err != nil {
+		panic(err) // strings and lists of them can be marshalled
+	}
 	return r
 }
 
@@ -56,6 +58,7 @@ func TestDiffNamesWhatDiffersAndNothingElse(t *testing.T) {
 		{"network gone", func(s *State) { s.Networks = nil }, []string{"network:holdfast-edge"}},
 		{"an older release", func(s *State) { s.Current, s.Releases = "old", []string{"old"} }, []string{"release:", "stack:app", "current:"}},
 		{"uploaded, not started", func(s *State) { s.Current = "old" }, []string{"stack:app", "current:"}},
+		{"a run that was to start another was cut off", func(s *State) { s.Starting = "2222" }, []string{"stack:app", "current:"}},
 		{"a stack no longer declared", func(s *State) {
 			s.Containers = append(s.Containers, Container{Project: "trigger", Service: "webapp", State: "running"})
 		}, []string{"stack:trigger"}},
@@ -72,6 +75,34 @@ func TestDiffNamesWhatDiffersAndNothingElse(t *testing.T) {
 		if !slices.EqualFunc(got, c.want, func(id, prefix string) bool { return strings.HasPrefix(id, prefix) }) {
 			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
 		}
+	}
+}
+
+func TestAStackWhoseFilesStayIsNotStartedAnew(t *testing.T) {
+	r := small()
+	state := running(r)
+	state.Current, state.Releases = "old", []string{"old"}
+	old := map[string][]byte{"edge/compose.yml": []byte("name: edge\n")}
+	for _, f := range r.Files {
+		old[f.Path] = f.Content
+	}
+	ids := func() (list []string) {
+		for _, step := range Diff(r, state, old, "ship") {
+			list = append(list, step.ID)
+		}
+		return list
+	}
+	if got := ids(); !slices.Equal(got, []string{"release:" + r.ID, "current:" + r.ID}) {
+		t.Errorf("another stack changed: %q", got)
+	}
+	old["app/gone.txt"] = []byte("x")
+	if got := ids(); !slices.Contains(got, "stack:app") {
+		t.Errorf("a file of it is gone: %q", got)
+	}
+	delete(old, "app/gone.txt")
+	old["app/compose.yml"] = []byte("name: was\n")
+	if got := ids(); !slices.Contains(got, "stack:app") {
+		t.Errorf("a file of it changed: %q", got)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -129,6 +130,18 @@ func Fetch(ctx context.Context, host Host, id string) (map[string][]byte, error)
 		}
 		files[strings.TrimPrefix(header.Name, "./")] = content
 	}
+}
+
+// Read makes a release of the files that Fetch returned, for comparing: it can be
+// started, as it is on the server, and not be uploaded.
+func Read(id string, contents Contents, files map[string][]byte) *Release {
+	r := &Release{ID: id, Contents: contents}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if name != manifest {
+			r.Files = append(r.Files, File{Path: name, Secret: strings.Contains(name, "/secrets/"), Content: files[name]})
+		}
+	}
+	return r
 }
 
 // Ship sends images from the engine beside the operator to the host's engine,

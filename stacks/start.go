@@ -51,6 +51,13 @@ func (l Launch) Start(ctx context.Context, project Project, services ...string) 
 	if timeout == 0 {
 		timeout = 5 * time.Minute
 	}
+	for _, s := range project.Services {
+		if s.StartFirst && (len(services) == 0 || slices.Contains(services, s.Name)) {
+			if err := l.replace(ctx, project, s.Name, timeout); err != nil {
+				return err
+			}
+		}
+	}
 	words := ""
 	for _, s := range services {
 		words += " " + shell.Quote(s)
@@ -58,9 +65,7 @@ func (l Launch) Start(ctx context.Context, project Project, services ...string) 
 	if len(services) == 0 {
 		words = " --remove-orphans"
 	}
-	// COMPOSE_PROGRESS=plain prints a line a change instead of repainting.
-	script := fmt.Sprintf("cd %s/releases/%s && COMPOSE_ANSI=never docker compose --progress plain -f %s up -d --no-build --pull never --wait --wait-timeout %d%s",
-		Root, shell.Quote(l.Release.ID), shell.Quote(project.File), int(timeout.Seconds()), words)
+	script := l.prologue(timeout) + "up -f " + shell.Quote(project.File) + words + "\n"
 	progress := &lineWriter{each: l.teller()}
 	err := l.Host.Run(ctx, script, nil, io.Discard, progress)
 	if err == nil {
@@ -70,6 +75,33 @@ func (l Launch) Start(ctx context.Context, project Project, services ...string) 
 		return ctx.Err()
 	}
 	return l.diagnose(ctx, project, err, progress.tail())
+}
+
+// prologue is the start of a script that starts containers of a release. up is
+// Compose's, with what all uses of it share. An engine that dies under it (it was
+// updated, or killed for want of memory) comes back by itself within seconds: that
+// is waited for, and then tried once more. COMPOSE_PROGRESS=plain prints a line a
+// change instead of repainting.
+func (l Launch) prologue(timeout time.Duration) string {
+	return "cd " + Root + "/releases/" + shell.Quote(l.Release.ID) + " || exit 1\n" +
+		"wait=" + fmt.Sprint(int(timeout.Seconds())) + `
+compose() { COMPOSE_ANSI=never docker compose "$@"; }
+engine() { cat /run/docker.pid 2>/dev/null; }
+up() {
+  file=$2
+  shift 2
+  pid=$(engine)
+  compose --progress plain -f "$file" up -d --no-build --pull never --wait --wait-timeout "$wait" "$@" && return
+  code=$? tries=60
+  until docker version >/dev/null 2>&1; do
+    tries=$((tries - 1))
+    [ "$tries" -gt 0 ] || return "$code"
+    sleep 1
+  done
+  [ "$(engine)" != "$pid" ] || return "$code"
+  compose --progress plain -f "$file" up -d --no-build --pull never --wait --wait-timeout "$wait" "$@"
+}
+`
 }
 
 var containerLine = regexp.MustCompile(`^\s*Container (\S+)\s+(Started|Healthy|Recreated|Error|Unhealthy|Exited)`)
@@ -177,30 +209,65 @@ n=$(docker network ls -q ` + filter + `)
 	return nil
 }
 
+// startingFile names the release that a run has begun to start. While it is there,
+// containers may be those of that release, whatever `current` says.
+const startingFile = Root + "/starting"
+
+// startedRoot holds a file for each release that was current: its time is when it
+// last became that, its lines are the migrations the database had when another
+// release took its place.
+const startedRoot = Root + "/started"
+
+// Begin notes that the release is being started, in the place of former ("" for
+// none), which ran with the given migrations.
+func (l Launch) Begin(ctx context.Context, former string, migrations []string) error {
+	script := "set -e\nmkdir -p " + startedRoot + "\n"
+	if former != "" && former != l.Release.ID {
+		words := ""
+		for _, m := range migrations {
+			words += " " + shell.Quote(m)
+		}
+		script += "cd " + startedRoot + "\nf=" + shell.Quote(former) + "\n" +
+			`if [ -f "$f" ]; then printf '%s\n'` + words + ` >".$f.new"; touch -r "$f" ".$f.new"; mv ".$f.new" "$f"; fi` + "\n"
+	}
+	script += "echo " + shell.Quote(l.Release.ID) + " >" + startingFile + ".new\nmv " + startingFile + ".new " + startingFile + "\n"
+	return l.script(ctx, "note that the start has begun", script)
+}
+
 // Point makes the release the current one: one rename, so that `current`
 // always names a complete release.
 func (l Launch) Point(ctx context.Context) error {
-	script := "cd " + Root + " && ln -sfn releases/" + shell.Quote(l.Release.ID) + " .current.new && mv -T .current.new current"
+	return l.script(ctx, "make "+l.Release.ID+" the current release",
+		"cd "+Root+" && mkdir -p "+startedRoot+" && touch "+startedRoot+"/"+shell.Quote(l.Release.ID)+
+			" && ln -sfn releases/"+shell.Quote(l.Release.ID)+" .current.new && mv -T .current.new current && rm -f "+startingFile)
+}
+
+// Place puts what the release's containers mount where they look for it; it is
+// missing when somebody removed it.
+func (l Launch) Place(ctx context.Context) error {
+	return l.script(ctx, "place what containers mount", "set -e\nroot="+Root+" id="+shell.Quote(l.Release.ID)+"\n"+keepContent(l.Release.Mounts))
+}
+
+// script runs a script of which only the failure is of interest.
+func (l Launch) script(ctx context.Context, what, script string) error {
 	var stderr bytes.Buffer
 	if err := l.Host.Run(ctx, script, nil, io.Discard, &stderr); err != nil {
-		return fmt.Errorf("make %s the current release: %w", l.Release.ID, explain(err, stderr.String()))
+		return fmt.Errorf("%s: %w", what, explain(err, stderr.String()))
 	}
 	return nil
 }
 
-// GoBack starts an earlier release's projects again, with the files that are
-// on the server.
-func (l Launch) GoBack(ctx context.Context, id string) error {
-	seconds := int(max(l.Timeout, time.Minute).Seconds())
-	script := fmt.Sprintf(`cd %s/releases/%s || exit 1
-for f in */compose.yml; do
-  COMPOSE_ANSI=never docker compose --progress plain -f "$f" up -d --no-build --pull never --remove-orphans --wait --wait-timeout %d || exit 1
-done`, Root, shell.Quote(id), seconds)
-	progress := &lineWriter{each: l.teller()}
-	if err := l.Host.Run(ctx, script, nil, io.Discard, progress); err != nil {
-		return fmt.Errorf("go back to release %s: %w", id, explain(err, progress.tail()))
+// GoBack starts an earlier release's projects again, in their order, with the files
+// that are on the server.
+func (l Launch) GoBack(ctx context.Context, id string, former Contents) error {
+	l.Release = &Release{ID: id, Contents: former}
+	l.Timeout = max(l.Timeout, time.Minute)
+	for _, project := range former.Projects {
+		if err := l.Start(ctx, project); err != nil {
+			return fmt.Errorf("go back to release %s: %w", id, err)
+		}
 	}
-	return nil
+	return l.script(ctx, "note that release "+id+" runs again", "rm -f "+startingFile)
 }
 
 // explain adds what a failed command printed to its error.

@@ -21,11 +21,14 @@ const manifest = "manifest.sha256"
 type State struct {
 	Engine     bool              `json:"engine"`     // a Docker engine answers
 	Current    string            `json:"current"`    // the release that `current` points at, "" for none
+	Contents   Contents          `json:"contents"`   // of the current release
+	Starting   string            `json:"starting"`   // the release that an unfinished run has begun to start, "" for none
 	Altered    []string          `json:"altered"`    // files of the current release that differ from its manifest
 	Releases   []string          `json:"releases"`   // all complete releases, sorted
 	Images     map[string]string `json:"images"`     // reference (name:tag and name@digest) → image ID
 	Containers []Container       `json:"containers"` // those of Compose projects
 	Networks   []string          `json:"networks"`
+	PostgreSQL map[string]int    `json:"postgresql"` // stack → major version that its database's files are of
 	Migrations Migrations        `json:"migrations"`
 }
 
@@ -60,9 +63,14 @@ func Probes() []probe.Probe {
 		{Name: "stacks/releases", Script: `ls -1 ` + Root + `/releases`},
 		{Name: "stacks/altered", Script: `cd ` + Root + `/current && sha256sum --check --quiet ` + manifest + ` 2>/dev/null | sed 's/: FAILED.*//'
 test -f ` + manifest + ` || echo ` + manifest},
+		{Name: "stacks/contents", Script: `cat ` + Root + `/current/` + contentsFile},
+		{Name: "stacks/starting", Script: `cat ` + startingFile},
 		{Name: "stacks/containers", Script: `docker ps -a --no-trunc --filter label=com.docker.compose.project --format '{"id":{{json .ID}},"name":{{json .Names}},"project":{{json (.Label "com.docker.compose.project")}},"service":{{json (.Label "com.docker.compose.service")}},"image":{{json .Image}},"state":{{json .State}},"status":{{json .Status}}}'`},
 		{Name: "stacks/images", Script: `docker image ls --digests --no-trunc --format '{{.Repository}} {{.Tag}} {{.Digest}} {{.ID}}'`},
 		{Name: "stacks/networks", Script: `docker network ls --format '{{.Name}}'`},
+		{Name: "stacks/postgresql", Script: `for v in ` + databaseVolumes() + `; do
+  d=$(docker volume inspect --format '{{.Mountpoint}}' "$v" 2>/dev/null) && [ -f "$d/PG_VERSION" ] && echo "$v $(cat "$d/PG_VERSION")"
+done`},
 		// One psql session asks for both histories; to_regclass keeps it quiet on
 		// a database that has neither table yet.
 		{Name: "stacks/migrations", Script: `c=$(docker ps -q --filter label=com.docker.compose.project=supabase --filter label=com.docker.compose.service=db)
@@ -97,6 +105,10 @@ func ParseState(outputs probe.Outputs) (State, error) {
 		state.Current = current
 		state.Altered = lines(outputs["stacks/altered"].Stdout)
 	}
+	state.Starting = strings.TrimSpace(outputs["stacks/starting"].Stdout)
+	if state.Current != "" {
+		state.Contents = parseContents(outputs["stacks/contents"].Stdout)
+	}
 	containers := outputs["stacks/containers"]
 	if containers.Exit != 0 {
 		// 127: docker isn't installed; 1: its engine does not answer. Both
@@ -125,8 +137,19 @@ func ParseState(outputs probe.Outputs) (State, error) {
 		}
 	}
 	state.Networks = lines(outputs["stacks/networks"].Stdout)
+	state.PostgreSQL = parseVolumes(outputs["stacks/postgresql"].Stdout)
 	state.Migrations = parseMigrations(outputs["stacks/migrations"])
 	return state, nil
+}
+
+// parseContents reads a release's own account of itself. Where it is missing, or was
+// edited into something else, it is empty: the manifest shows that.
+func parseContents(text string) Contents {
+	var c Contents
+	if json.Unmarshal([]byte(text), &c) != nil {
+		return Contents{}
+	}
+	return c
 }
 
 func parseMigrations(output probe.Output) Migrations {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -44,18 +43,10 @@ and goes on when each is back with its stacks healthy.`,
 			defer p.Close()
 			plan, err := p.Deploy(ctx, func(plan *pair.Plan) error {
 				g.ui.Progress("", "%d changes: %s", plan.Count(), plan.Summary())
-				if yes {
-					return nil
+				if !yes {
+					plan.Print(g.ui)
 				}
-				if !ui.IsTerminal(cmd.InOrStdin()) {
-					return ui.Hint(fmt.Errorf("%w: nobody is there to confirm %d changes; nothing was changed", errUsage, plan.Count()),
-						"look at `holdfast plan`, then pass --yes")
-				}
-				plan.Print(g.ui)
-				if !g.ui.Confirm("Do it?") {
-					return ui.Hint(errors.New("not confirmed; nothing was changed"), "answer y, or pass --yes")
-				}
-				return nil
+				return g.confirmed(cmd, yes, plan.Count())
 			})
 			if err != nil {
 				return fmt.Errorf("deploy %s: %w", p.Env.Environment, err)

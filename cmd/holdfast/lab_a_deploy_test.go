@@ -30,6 +30,19 @@ func TestA1PlanOfBareServersSaysWhatWouldChangeAndChangesNothing(t *testing.T) {
 	}
 }
 
+func TestA1bAFirstDeployThatFailsSaysWhyAndLeavesTheRestToTheNext(t *testing.T) {
+	// Without what it needs, this program ends as soon as it starts.
+	dir := variant(t, replace("    image: "+image(t, "app"), "    image: "+image(t, "rest")))
+	r := holdfast(t, "deploy", "-C", dir, "--yes", "--no-verify", "--health-timeout", "60s")
+	r.want(t, 1, "service app is not healthy", "PGRST_DB_URI", "continues from here")
+	if strings.Contains(r.err, "runs again") {
+		t.Errorf("nothing ran before, and it says\n%s", clip(r.err))
+	}
+	holdfast(t, "releases", "-C", stage.dir).want(t, 0, "starting", "never")
+	holdfast(t, "rollback", "-C", stage.dir, "--yes").want(t, 1, "there is no release that ran before")
+	holdfast(t, "upgrade", "-C", stage.dir, "--yes").want(t, 1, "`holdfast deploy` first")
+}
+
 func TestA2DeployMakesTwoBareServersAVerifiedStack(t *testing.T) {
 	holdfast(t, "deploy", "-C", stage.dir).want(t, 3, "nothing was changed", "--yes")
 	r := holdfast(t, "deploy", "-C", stage.dir, "--yes")

@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -102,23 +104,36 @@ func TestA9FollowingEndsWithCtrlCAndLeavesNothingRunning(t *testing.T) {
 	end()
 }
 
-func TestB0AChangeOfOneServiceRecreatesThatServiceAlone(t *testing.T) {
-	running := func() map[string]string {
-		containers := map[string]string{}
-		for line := range strings.Lines(on(t, "production", "docker ps --no-trunc --format '{{.Names}} {{.ID}}'")) {
-			name, id, _ := strings.Cut(strings.TrimSpace(line), " ")
-			containers[name] = id
-		}
-		return containers
+// running returns the containers of production by name.
+func running(t *testing.T) map[string]string {
+	t.Helper()
+	containers := map[string]string{}
+	for line := range strings.Lines(on(t, "production", "docker ps --no-trunc --format '{{.Names}} {{.ID}}'")) {
+		name, id, _ := strings.Cut(strings.TrimSpace(line), " ")
+		containers[name] = id
 	}
-	before := running()
-	dir := variant(t, replace("NEXT_PUBLIC_SITE_NAME: Lab", "NEXT_PUBLIC_SITE_NAME: Alone"))
-	holdfast(t, "deploy", "-C", dir, "--yes", "--no-verify").want(t, 0, "done:")
-	after := running()
+	return containers
+}
+
+// recreated fails the test unless the named containers are others than before, and
+// all the rest are the same. It returns what runs now.
+func recreated(t *testing.T, before map[string]string, wanted ...string) map[string]string {
+	t.Helper()
+	after := running(t)
 	for name, id := range before {
-		if recreated := after[name] != id; recreated != (name == "app-app-1") {
+		if recreated := after[name] != id; recreated != slices.Contains(wanted, name) {
 			t.Errorf("%s: recreated is %t", name, recreated)
 		}
 	}
-	holdfast(t, "deploy", "-C", stage.dir, "--yes", "--no-verify").want(t, 0, "done:")
+	return after
+}
+
+func TestB0AChangeOfServicesRecreatesThoseAlone(t *testing.T) {
+	before := running(t)
+	two := named(t, "Two")
+	edit(t, filepath.Join(two, "holdfast.yml"), replace("    set: supabase-0.8.1-kong\n", "    set: supabase-0.8.1-kong\n    sign-up: true\n"))
+	for _, dir := range []string{two, stage.dir} {
+		holdfast(t, "deploy", "-C", dir, "--yes", "--no-verify").want(t, 0, "done:")
+		before = recreated(t, before, "app-app-1", "supabase-auth-1")
+	}
 }

@@ -61,7 +61,7 @@ configuration, 4 a server could not be reached or refused, 130 interrupted.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return ui.Hint(fmt.Errorf("%w: %w", errUsage, err), "run `"+cmd.CommandPath()+" --help`")
 	})
-	root.AddCommand(newInit(g), newLock(g), newRender(g), newPlan(g), newDeploy(g), newVerify(g), newMigrate(g),
+	root.AddCommand(newInit(g), newLock(g), newRender(g), newPlan(g), newDeploy(g), newUpgrade(g), newReleases(g), newRollback(g), newVerify(g), newMigrate(g),
 		newSecrets(g), newStatus(g), newLogs(g), newExec(g), newSSH(g), newLab(g))
 	onlyGroups(root)
 	return root

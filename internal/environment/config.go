@@ -26,6 +26,8 @@ type Config struct {
 	// Delivery is how images reach the servers: "registry" lets the servers pull
 	// them, "ship" sends them over the SSH connection.
 	Delivery string `yaml:"delivery,omitempty" check:"oneof=registry|ship" default:"registry"`
+	// Releases says how many of them stay on the production server.
+	Releases Releases `yaml:"releases,omitempty"`
 	// Registry says where the servers pull images from.
 	Registry Registry `yaml:"registry,omitempty"`
 	// Mail is the SMTP server that auth and Trigger.dev send through.
@@ -162,6 +164,13 @@ type Edge struct {
 	Email string `yaml:"email,omitempty" check:"format=email"`
 	// Images overrides single images of the set: service name to reference.
 	Images Images `yaml:"images,omitempty" check:"keys=service,format=image"`
+}
+
+// Releases says how many of them stay on the production server.
+type Releases struct {
+	// Keep is how many releases stay, with their images, for `holdfast rollback`.
+	// The running one and the one before it are among them always.
+	Keep int `yaml:"keep,omitempty" check:"min=2,max=50" default:"5"`
 }
 
 // Registry says where the servers pull images from.

@@ -293,6 +293,7 @@ mail: {host: smtp.example.com, from: a@example.com}`, 1)))
 			Edge:     &Edge{Set: "edge-1", TLS: "acme"},
 		},
 		Delivery:  "registry",
+		Releases:  Releases{Keep: 5},
 		Mail:      &Mail{Host: "smtp.example.com", Port: 587, From: "a@example.com"},
 		Backups:   Backups{Keep: Keep{Daily: 14, Weekly: 8, Monthly: 12}},
 		Gate:      "high",

@@ -220,14 +220,14 @@ func TestAFailureLeavesNothingAndNamesItsPlace(t *testing.T) {
 		{"copy without data", "copy public.invoices from stdin;", ":1:1: ", []string{"COPY from standard input"}},
 		{"psql", "select 1;\n\\i other.sql\nselect 2;", ":2:1: ", []string{`"\\i" is a command of psql`}},
 		{"enum value", "create type public.mood as enum ('a');", "", nil}, // fine: used as the base below
-		{"lock", "lock table public.invoices in access exclusive mode; select pg_sleep(1);", ":1:54: ", []string{"statement timeout", "longer than"}},
+		{"lock", "lock table public.invoices in access exclusive mode; select pg_sleep(20);", ":1:54: ", []string{"statement timeout", "longer than"}},
 		{"deferred constraint", "create table public.a (id int primary key); create table public.b (a int references public.a deferrable initially deferred);\ninsert into public.b values (7);", ": ", []string{"violates foreign key constraint"}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			db := pgtest.New(t)
 			files := folder(t, "1_first.sql", first, "2_second.sql", c.sql)
-			result, err := Up(t.Context(), db.Connect(t, "postgres"), files, Options{StatementTimeout: 200 * time.Millisecond})
+			result, err := Up(t.Context(), db.Connect(t, "postgres"), files, Options{StatementTimeout: 3 * time.Second})
 			if c.says == nil {
 				if err != nil {
 					t.Fatal(err)

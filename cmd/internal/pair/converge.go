@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
+	"holdfast/internal/ui"
 	"holdfast/provision"
 	"holdfast/provision/hardening"
 	"holdfast/stacks"
@@ -22,16 +25,25 @@ func (p *Pair) plan(ctx context.Context, locked bool) (*Plan, error) {
 	if err := p.pinned(); err != nil {
 		return nil, err
 	}
-	err := p.each(ctx, func(ctx context.Context, s *Server) error {
+	if err := p.observe(ctx, locked); err != nil {
+		return nil, err
+	}
+	return p.compare(ctx)
+}
+
+// observe connects to both servers and observes them.
+func (p *Pair) observe(ctx context.Context, locked bool) error {
+	return p.each(ctx, func(ctx context.Context, s *Server) error {
 		if err := s.connect(ctx); err != nil {
 			return err
 		}
 		return s.observe(ctx, locked)
 	})
-	if err != nil {
-		return nil, err
-	}
-	if err := p.suits(p.Production); err != nil {
+}
+
+// compare compares what was observed with the environment folder.
+func (p *Pair) compare(ctx context.Context) (*Plan, error) {
+	if err := errors.Join(p.pinned(), p.suits(p.Production), p.readable()); err != nil {
 		return nil, err
 	}
 	plan := &Plan{Environment: p.Env.Environment, Release: p.Release.ID}
@@ -50,6 +62,16 @@ func (p *Pair) plan(ctx context.Context, locked bool) (*Plan, error) {
 		plan.Servers = append(plan.Servers, part)
 	}
 	return plan, nil
+}
+
+// readable returns an error when the release has a PostgreSQL that can't read the
+// data that is there.
+func (p *Pair) readable() error {
+	for _, m := range stacks.MajorMismatches(p.Release.Contents, p.Production.State) {
+		return configError{ui.Hint(fmt.Errorf("stacks.%s.set: %s runs PostgreSQL %d, and the data on the production server is of PostgreSQL %d, which it can't read",
+			m.Stack, m.Set, m.Needs, m.Data), "a major version is upgraded by a procedure: `holdfast upgrade --to "+m.Set+"` shows it; docs/recovery.md")}
+	}
+	return nil
 }
 
 // planStacks adds what the release and the migrations would change.
@@ -130,9 +152,8 @@ func (p *Pair) provision(ctx context.Context, s *Server) error {
 	})
 }
 
-// release brings the release up on the production server.
+// release brings the folder's release up on the production server.
 func (p *Pair) release(ctx context.Context) error {
-	s := p.Production
 	pending, err := p.pendingMigrations()
 	if err != nil || len(p.steps) == 0 && len(pending) == 0 && p.file.Rotation == nil {
 		return err
@@ -140,6 +161,20 @@ func (p *Pair) release(ctx context.Context) error {
 	if len(pending) > 0 {
 		go migrate.Warm() // the grammar takes a second to load; the images take longer
 	}
+	return p.bringUp(ctx, bringing{migrate: true})
+}
+
+// bringing is how a release is brought up.
+type bringing struct {
+	migrate bool // apply what is pending
+	// before is done when everything is on the server and nothing was touched that
+	// runs; nil for nothing.
+	before func(ctx context.Context, launch stacks.Launch, tell func(string)) error
+}
+
+// bringUp carries out the steps to the release on the production server.
+func (p *Pair) bringUp(ctx context.Context, how bringing) error {
+	s := p.Production
 	tell := func(line string) { p.ui.Progress(s.Role, "%s", line) }
 	launch := stacks.Launch{Host: s, Release: p.Release, Timeout: p.options.HealthTimeout, Progress: tell}
 
@@ -155,7 +190,18 @@ func (p *Pair) release(ctx context.Context) error {
 	if err := launch.Networks(ctx); err != nil {
 		return err
 	}
-	if err := p.start(ctx, launch, tell); err != nil {
+	if err := launch.Place(ctx); err != nil {
+		return err
+	}
+	if how.before != nil {
+		if err := how.before(ctx, launch, tell); err != nil {
+			return fmt.Errorf("%w\n(nothing that runs was touched)", err)
+		}
+	}
+	if err := launch.Begin(ctx, s.State.Current, s.State.Migrations.Versions); err != nil {
+		return err
+	}
+	if err := p.start(ctx, launch, how.migrate, tell); err != nil {
 		return p.goBack(ctx, launch, err)
 	}
 	for _, name := range stacks.Subjects(p.steps, stacks.StopStep) {
@@ -167,7 +213,13 @@ func (p *Pair) release(ctx context.Context) error {
 	if err := launch.Point(ctx); err != nil {
 		return err
 	}
-	return p.rotated(ctx, launch)
+	if err := p.rotated(ctx, launch); err != nil {
+		return err
+	}
+	if err := p.prune(ctx, tell); err != nil {
+		tell("note: " + err.Error())
+	}
+	return nil
 }
 
 // deliver brings the missing images to the server's engine.
@@ -198,19 +250,31 @@ func (p *Pair) deliver(ctx context.Context, tell func(string)) error {
 
 // start brings the projects up in order. The database comes first and is
 // migrated before anything that uses it is recreated.
-func (p *Pair) start(ctx context.Context, launch stacks.Launch, tell func(string)) error {
+func (p *Pair) start(ctx context.Context, launch stacks.Launch, migrates bool, tell func(string)) error {
 	for _, project := range p.Release.Projects {
 		if err := p.follow(ctx, launch, project, tell); err != nil {
 			return err
 		}
+		differs := slices.Contains(stacks.Subjects(p.steps, stacks.StartStep), project.Name) || p.file.Rotation != nil
 		if project.Name == "supabase" {
-			tell("start the database")
-			if err := launch.Start(ctx, project, "db"); err != nil {
-				return err
+			if differs {
+				tell("start the database")
+				if err := launch.Start(ctx, project, "db"); err != nil {
+					return err
+				}
 			}
-			if _, err := p.migrate(ctx, MigrateOptions{}, tell); err != nil {
-				return err
+			if migrates {
+				result, err := p.migrate(ctx, MigrateOptions{}, tell)
+				for _, f := range result.Applied {
+					p.applied = append(p.applied, f.Path)
+				}
+				if err != nil {
+					return err
+				}
 			}
+		}
+		if !differs {
+			continue
 		}
 		tell("start stack " + project.Name)
 		if err := launch.Start(ctx, project); err != nil {
@@ -230,8 +294,20 @@ func (p *Pair) goBack(ctx context.Context, launch stacks.Launch, cause error) er
 	if err := p.takeBack(ctx, launch, former); err != nil {
 		return errors.Join(cause, err)
 	}
-	if err := launch.GoBack(ctx, former); err != nil {
+	contents := p.Production.State.Contents
+	if len(contents.Projects) == 0 {
+		contents = p.Release.Contents // it does not say: it has the same stacks
+	}
+	if err := launch.GoBack(ctx, former, contents); err != nil {
 		return errors.Join(cause, err)
+	}
+	for _, project := range p.Release.Projects {
+		ran := slices.ContainsFunc(p.Production.State.Containers, func(c stacks.Container) bool { return c.Project == project.Name })
+		if !ran {
+			if err := launch.Stop(ctx, project.Name); err != nil {
+				return errors.Join(cause, err)
+			}
+		}
 	}
 	if p.file.Rotation != nil {
 		cause = fmt.Errorf("%w\n(the rotation was taken back: the values from before are in force)", cause)
@@ -239,5 +315,9 @@ func (p *Pair) goBack(ctx context.Context, launch stacks.Launch, cause error) er
 			return errors.Join(cause, err)
 		}
 	}
-	return fmt.Errorf("%w\n(release %s runs again; migrations that were applied stay)", cause, former)
+	data := "no migration was applied"
+	if len(p.applied) > 0 {
+		data = "what was applied stays: " + strings.Join(p.applied, ", ")
+	}
+	return fmt.Errorf("%w\n(release %s runs again; %s)", cause, former, data)
 }

@@ -62,6 +62,7 @@ type Pair struct {
 	file    *secrets.File     // secrets.age
 	pins    map[string]string // what the servers pull for a declared image
 	steps   []stacks.Step     // what State lacks of Release
+	applied []string          // paths of the migrations that this run applied
 	ui      *ui.UI
 
 	asking      sync.Mutex        // one question at a time

@@ -1,6 +1,7 @@
 package pair
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,6 +15,8 @@ type Plan struct {
 	Environment string       `json:"environment"`
 	Release     string       `json:"release"` // the release the folder renders to
 	Servers     []ServerPlan `json:"servers"`
+
+	verb string // that carries it out; "" for deploy
 }
 
 // A ServerPlan is what would change on one server.
@@ -47,9 +50,14 @@ func (p *Plan) Count() int {
 	return n
 }
 
-// of returns the part of one server.
+// of returns the part of one server; nothing for one that the plan leaves alone.
 func (p *Plan) of(role string) ServerPlan {
-	return p.Servers[slices.IndexFunc(p.Servers, func(s ServerPlan) bool { return s.Role == role })]
+	for _, s := range p.Servers {
+		if s.Role == role {
+			return s
+		}
+	}
+	return ServerPlan{Role: role}
 }
 
 // Summary says in a few words how much changes where.
@@ -87,7 +95,7 @@ func (p *Plan) Print(u *ui.UI) {
 	if p.Empty() {
 		b.WriteString("nothing to change\n")
 	} else {
-		fmt.Fprintf(&b, "%d to change; `holdfast deploy` does it\n", p.Count())
+		fmt.Fprintf(&b, "%d to change; `holdfast %s` does it\n", p.Count(), cmp.Or(p.verb, "deploy"))
 	}
 	u.Printf("%s", b.String())
 }

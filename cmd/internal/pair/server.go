@@ -153,6 +153,16 @@ func (s *Server) Dial(ctx context.Context, network, addr string) (net.Conn, erro
 	return conn.DialContext(ctx, network, addr)
 }
 
+// ask runs probes as one batch.
+func (s *Server) ask(ctx context.Context, probes []probe.Probe) (probe.Outputs, error) {
+	nonce := probe.Nonce()
+	var stdout, stderr bytes.Buffer
+	if err := s.Run(ctx, probe.Script(nonce, probes), nil, &stdout, &stderr); err != nil {
+		return nil, fmt.Errorf("observe: %w", err)
+	}
+	return probe.Parse(nonce, stdout.Bytes(), stderr.Bytes())
+}
+
 // observe runs all probes as one batch and reads the answers. With a lock the
 // batch runs in the channel that holds it: one channel, not two.
 func (s *Server) observe(ctx context.Context, locked bool) error {

@@ -84,7 +84,13 @@ func serve(ctx context.Context, name string, sites ...site) error {
 		group.Go(server.ListenAndServe)
 		group.Go(func() error {
 			<-ctx.Done()
-			return server.Close()
+			// Requests that are under way are answered, as Next.js does.
+			draining, cancel := context.WithTimeout(context.WithoutCancel(ctx), 8*time.Second)
+			defer cancel()
+			if err := server.Shutdown(draining); err != nil {
+				return server.Close()
+			}
+			return nil
 		})
 	}
 	slog.Info("stand-in started", "for", name)

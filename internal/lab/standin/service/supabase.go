@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"holdfast/internal/lab/standin/client"
 	"holdfast/internal/lab/standin/token"
@@ -186,5 +188,23 @@ func app(ctx context.Context, _ []string, _ io.Writer) error {
 	return serve(ctx, "the app", site{net.JoinHostPort(environ("HOSTNAME", ""), environ("PORT", "3000")), mux(map[string]http.HandlerFunc{
 		"GET /{$}":        text(http.StatusOK, "<!doctype html><title>Stand-in for the app</title><p>The lab's stand-in for a Next.js app."),
 		"GET /api/health": object(map[string]string{"status": "ok"}),
+		"POST /api/echo": func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(w, io.LimitReader(r.Body, 1<<20)) // a client that has gone can't be told
+		},
+		"GET /api/slow": func(w http.ResponseWriter, _ *http.Request) {
+			time.Sleep(2 * time.Second)
+			reply(w, http.StatusOK, map[string]string{"status": "slow"})
+		},
+		// It fails more often than not, and never for long.
+		"GET /api/flap": func(w http.ResponseWriter, _ *http.Request) {
+			status := http.StatusServiceUnavailable
+			if flaps.Add(1)%3 == 0 {
+				status = http.StatusOK
+			}
+			w.WriteHeader(status)
+		},
 	})})
 }
+
+// flaps counts requests to the page that flaps.
+var flaps atomic.Int64
