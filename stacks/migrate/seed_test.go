@@ -12,7 +12,7 @@ func TestSeedsAreThoseThatTheConfigNames(t *testing.T) {
 	files := func(config string) fstest.MapFS {
 		return fstest.MapFS{
 			"supabase/config.toml": {Data: []byte(config)}, "supabase/seed.sql": {Data: []byte("select 1")},
-			"supabase/seeds/b.sql": {Data: []byte("select 2")}, "supabase/seeds/a.sql": {Data: []byte("select 3")}, "shared.sql": {Data: []byte("select 4")},
+			"supabase/seeds/b.sql": {Data: []byte("select 2")}, "supabase/seeds/a.sql": {Data: []byte("select 3")}, "more.sql": {Data: []byte("select 4")},
 		}
 	}
 	for config, want := range map[string]string{
@@ -20,7 +20,7 @@ func TestSeedsAreThoseThatTheConfigNames(t *testing.T) {
 		"[db]\nport = 1\n":           "supabase/seed.sql",
 		"[db.seed]\nenabled = false": "",
 		"[db.seed]\nsql_paths = []":  "",
-		"[db.seed]\nsql_paths = [\"./seeds/*.sql\", \"seeds/b.sql\", \"../shared.sql\"]": "supabase/seeds/a.sql supabase/seeds/b.sql shared.sql",
+		"[db.seed]\nsql_paths = [\"./seeds/*.sql\", \"seeds/b.sql\", \"../more.sql\"]": "supabase/seeds/a.sql supabase/seeds/b.sql more.sql",
 	} {
 		seeds, err := ReadSeeds(files(config), "supabase")
 		var got []string
